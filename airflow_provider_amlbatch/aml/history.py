@@ -1,0 +1,168 @@
+"""Run history (``/history/v1.0``): runs and experiments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_amlbatch.aml.call import Page
+from airflow_provider_amlbatch.aml.status import RunStatus
+from airflow_provider_amlbatch.aml.wire import Camel, Instant
+
+#: ``runType`` values; the SDK chooses its Python class by them.
+PIPELINE_RUN = "azureml.PipelineRun"
+STEP_RUN = "azureml.StepRun"
+
+
+class RootError(Camel):
+    """What went wrong, in the services' envelope."""
+
+    code: str | None = None
+    message: str | None = None
+    target: str | None = None
+    details: list[RootError] = []
+    inner_error: dict[str, Any] | None = None
+
+
+class ErrorResponse(Camel):
+    """The error envelope of run history and its neighbours."""
+
+    error: RootError | None = None
+    correlation: dict[str, str | None] = {}
+    environment: str | None = None
+    location: str | None = None
+    time: str | None = None
+
+
+class User(Camel):
+    """Who did it."""
+
+    user_object_id: str | None = None
+    user_tenant_id: str | None = None
+    user_name: str | None = None
+
+
+class Run(Camel):
+    """A run as run history keeps it: a pipeline run, a step run, or an interactive one."""
+
+    run_id: str
+    run_number: int | None = None
+    root_run_id: str | None = None
+    parent_run_id: str | None = None
+    experiment_id: str | None = None
+    status: str | None = None
+    status_revision: int | None = None
+    created_utc: Instant | None = None
+    start_time_utc: Instant | None = None
+    end_time_utc: Instant | None = None
+    duration: str | None = None
+    compute_duration: str | None = None
+    created_by: User | None = None
+    name: str | None = None
+    display_name: str | None = None
+    description: str | None = None
+    hidden: bool = False
+    data_container_id: str | None = None
+    run_type: str | None = None
+    script_name: str | None = None
+    target: str | None = None
+    cancelation_reason: str | None = None
+    error: ErrorResponse | None = None
+    warnings: list[dict[str, Any]] = []
+    properties: dict[str, str | None] = {}
+    tags: dict[str, str | None] = {}
+    input_datasets: list[dict[str, Any]] = []
+    output_datasets: list[dict[str, Any]] = []
+
+    @property
+    def run_status(self) -> RunStatus:
+        """The status, read."""
+        return RunStatus.from_history(self.status)
+
+
+class JobCost(Camel):
+    """What the service charges for a run."""
+
+    charged_cpu_core_seconds: float | None = None
+    charged_cpu_memory_megabyte_seconds: float | None = None
+    charged_gpu_seconds: float | None = None
+    charged_node_utilization_seconds: float | None = None
+
+
+class RunDetails(Camel):
+    """A run with its definition, its log files (name to readable URL) and its error."""
+
+    run_id: str
+    target: str | None = None
+    status: str | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    created_time_utc: Instant | None = None
+    start_time_utc: Instant | None = None
+    end_time_utc: Instant | None = None
+    error: ErrorResponse | None = None
+    warnings: list[dict[str, Any]] = []
+    properties: dict[str, str | None] = {}
+    tags: dict[str, str | None] = {}
+    input_datasets: list[dict[str, Any]] = []
+    output_datasets: list[dict[str, Any]] = []
+    run_definition: dict[str, Any] | None = None
+    log_files: dict[str, str] = {}
+    job_cost: JobCost | None = None
+
+    @property
+    def run_status(self) -> RunStatus:
+        """The status, read."""
+        return RunStatus.from_history(self.status)
+
+
+class Experiment(Camel):
+    """A named group of runs."""
+
+    experiment_id: str
+    name: str
+    description: str | None = None
+    created_utc: Instant | None = None
+    tags: dict[str, str | None] = {}
+    archived_time: Instant | None = None
+
+
+class QueryParams(Camel):
+    """A query of runs: OData ``filter``, ``orderBy``, page size ``top`` and the token of the next page."""
+
+    filter: str | None = None
+    continuation_token: str | None = None
+    order_by: str | None = None
+    top: int | None = None
+
+
+class GetRunDataRequest(Camel):
+    """Ask for one run of the workspace, whatever its experiment."""
+
+    run_id: str
+    select_run_metadata: bool = True
+    select_run_definition: bool = False
+    select_job_specification: bool = False
+
+
+class GetRunDataResult(Camel):
+    """The answer to :class:`GetRunDataRequest`."""
+
+    run_metadata: Run | None = None
+    run_definition: dict[str, Any] | None = None
+    job_specification: dict[str, Any] | None = None
+
+
+class BatchRunDataRequest(Camel):
+    """Ask for many runs at once; the keys are the caller's."""
+
+    requests: dict[str, GetRunDataRequest] = {}
+
+
+class BatchRunDataResult(Camel):
+    """The answer to :class:`BatchRunDataRequest`, under the caller's keys."""
+
+    successful_results: dict[str, GetRunDataResult] = {}
+    failed_results: dict[str, ErrorResponse] = {}
+
+
+RunPage = Page[Run]
