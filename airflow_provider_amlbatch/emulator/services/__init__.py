@@ -1,0 +1,1 @@
+"""The rules of the services: a module per service, no HTTP."""

@@ -1,0 +1,78 @@
+"""The application: every route of the emulator, over one state folder and one clock."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.emulator import Emulator
+from airflow_provider_amlbatch.emulator.errors import BadRequest, ServiceError, Unsupported
+from airflow_provider_amlbatch.emulator.paths import PathMiddleware
+from airflow_provider_amlbatch.emulator.routes import ROUTERS
+from airflow_provider_amlbatch.emulator.state import StateFolder
+
+
+def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://localhost") -> FastAPI:
+    """Make the application over a state folder.
+
+    :param base_url: the address under which clients reach it; it is written into documents that carry links.
+    """
+    emulator = Emulator(StateFolder(root), clock or Clock(), base_url)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        emulator.start()
+        try:
+            yield
+        finally:
+            emulator.stop()
+
+    app = FastAPI(title="Azure ML emulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.emulator = emulator
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(ServiceError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(Exception, _defect)
+    app.add_middleware(PathMiddleware, blobs=emulator.blobs)
+    return app
+
+
+def _answer(request: Request, error: ServiceError) -> JSONResponse:
+    correlation = {"operation": uuid.uuid4().hex, "request": request.headers.get("x-ms-client-request-id", "")}
+    return JSONResponse(error.body(correlation), status_code=error.status, headers=error.headers)
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    return _answer(request, error)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
+        for problem in error.errors()
+    )
+    return _answer(request, BadRequest(f"The request is not valid. {problems}"))
+
+
+def _no_route(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code in (404, 405):
+        return _answer(request, Unsupported(f"The emulator has no {request.method} {request.url.path}."))
+    return _answer(request, BadRequest(str(error.detail)))
+
+
+def _defect(request: Request, error: Exception) -> JSONResponse:
+    # A defect of the emulator. Never a 5xx: the SDK would hide it behind minutes of retries.
+    return _answer(request, Unsupported(f"The emulator failed at {request.method} {request.url.path}: {error!r}"))

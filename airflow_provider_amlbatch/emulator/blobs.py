@@ -1,0 +1,231 @@
+"""Blob content as plain files: ``blobs/<container>/<name>``.
+
+What is on disk is the truth: size, times and etag are derived from the file, so that what the engine writes into an
+output folder is a blob at once, and a FileDataset can be read in place. Only what a file cannot say (content type, MD5,
+metadata) is kept beside, and only for blobs that were uploaded with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from airflow_provider_amlbatch.aml.wire import Camel
+from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
+from airflow_provider_amlbatch.emulator.store import Store
+
+
+class BlobProperties(Camel):
+    """What was said about a blob when it was uploaded; it holds for the content with this etag only."""
+
+    etag: str
+    content_type: str | None = None
+    content_md5: str | None = None
+    metadata: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob and its place on disk. ``size`` is in bytes."""
+
+    container: str
+    name: str
+    path: Path
+    size: int
+    etag: str
+    last_modified: datetime
+
+    @classmethod
+    def of(cls, container: str, name: str, path: Path) -> Blob:
+        """Describe the file of a blob.
+
+        :raises FileNotFoundError: if there is no such file.
+        """
+        stat = path.stat()
+        return cls(
+            container=container,
+            name=name,
+            path=path,
+            size=stat.st_size,
+            etag=f'"0x{stat.st_mtime_ns ^ (stat.st_ino << 20) ^ stat.st_size:016X}"',
+            last_modified=datetime.fromtimestamp(stat.st_mtime, UTC),
+        )
+
+
+class BlobStore:
+    """The storage account: containers, blobs and the blocks of uploads that are not finished."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root = root
+        self._staging = root.parent / "staging"
+        self._properties = store.collection("blobs", BlobProperties)
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._staging.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def containers(self) -> list[str]:
+        """Names of all containers."""
+        return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir())
+
+    def create_container(self, name: str) -> None:
+        """Make a container; one that exists is left as it is."""
+        self._container(name).mkdir(exist_ok=True)
+
+    def has_container(self, name: str) -> bool:
+        """Whether there is a container of that name."""
+        return "/" not in name and self._container(name).is_dir()
+
+    def path(self, container: str, name: str) -> Path:
+        """Where the content of a blob, or of a folder of blobs, lies or would lie.
+
+        :raises BadRequest: if the name leaves the container.
+        """
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or "\0" in name:
+            raise BadRequest(f"The blob name {name!r} is not valid.", code="InvalidResourceName")
+        return self._container(container).joinpath(*parts)
+
+    def put(
+        self,
+        container: str,
+        name: str,
+        chunks: Iterable[bytes],
+        *,
+        content_type: str | None = None,
+        content_md5: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> Blob:
+        """Write a blob. It appears as a whole or not at all.
+
+        :raises NotFound: if there is no such container.
+        :raises Conflict: if a part of the name is itself a blob: content is kept as files, so ``a`` and ``a/b``
+            cannot both exist here, as they cannot on a mounted container.
+        """
+        if not self.has_container(container):
+            raise NotFound(f"The container {container!r} does not exist.", code="ContainerNotFound")
+        target = self.path(container, name)
+        descriptor, beside = tempfile.mkstemp(dir=self._staging)
+        try:
+            with open(descriptor, "wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            Path(beside).chmod(0o644)
+            self._place(Path(beside), target)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        blob = Blob.of(container, name, target)
+        if content_type or content_md5 or metadata:
+            said = BlobProperties(
+                etag=blob.etag, content_type=content_type, content_md5=content_md5, metadata=metadata or {}
+            )
+            self._properties.put(f"{container}/{name}", said)
+        return blob
+
+    def _place(self, beside: Path, target: Path) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside.replace(target)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise Conflict(
+                f"The emulator keeps blobs as files, and {target.name!r} is also a folder or a blob.",
+                code="EmulatorUnsupported",
+            ) from None
+
+    def get(self, container: str, name: str) -> Blob:
+        """The blob of that name.
+
+        :raises NotFound: if there is none.
+        """
+        path = self.path(container, name)
+        if not path.is_file():
+            raise NotFound(f"The blob {name!r} does not exist in {container!r}.", code="BlobNotFound")
+        return Blob.of(container, name, path)
+
+    def properties(self, blob: Blob) -> BlobProperties:
+        """What was said about the blob at its upload, if its content is still that upload's."""
+        said = self._properties.get(f"{blob.container}/{blob.name}")
+        return said if said is not None and said.etag == blob.etag else BlobProperties(etag=blob.etag)
+
+    def list_blobs(self, container: str, prefix: str = "", *, start_after: str = "") -> Iterator[Blob]:
+        """All blobs whose name begins with a prefix, in name order of their path parts, lazily."""
+        base = self._container(container)
+        folder = PurePosixPath(prefix).parent if not prefix.endswith("/") else PurePosixPath(prefix)
+        start = self.path(container, str(folder)) if str(folder) != "." else base
+        for path in _walk(start):
+            name = path.relative_to(base).as_posix()
+            if name.startswith(prefix) and name > start_after:
+                try:
+                    yield Blob.of(container, name, path)
+                except FileNotFoundError:
+                    continue  # deleted while we looked
+
+    def delete(self, container: str, name: str) -> None:
+        """Remove a blob.
+
+        :raises NotFound: if there is none.
+        """
+        blob = self.get(container, name)
+        blob.path.unlink()
+        self._properties.delete(f"{container}/{name}")
+
+    def stage_block(self, container: str, name: str, block_id: str, chunks: Iterable[bytes]) -> None:
+        """Keep one block of an upload until it is committed."""
+        self.path(container, name)
+        file = self._blocks(container, name) / _hex(block_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f"{file.name}.{os.urandom(6).hex()}")
+        with open(beside, "wb") as output:
+            for chunk in chunks:
+                output.write(chunk)
+        beside.replace(file)
+
+    def commit_blocks(self, container: str, name: str, block_ids: list[str], **said: object) -> Blob:
+        """Make a blob out of staged blocks, in this order.
+
+        :raises BadRequest: if a block was never staged.
+        """
+        folder = self._blocks(container, name)
+        files = [folder / _hex(block_id) for block_id in block_ids]
+        if not all(file.is_file() for file in files):
+            raise BadRequest("The specified block list is invalid: a block was not uploaded.", code="InvalidBlockList")
+        blob = self.put(container, name, _contents(files), **said)  # type: ignore[arg-type]  # passed on as given
+        shutil.rmtree(folder, ignore_errors=True)
+        return blob
+
+    def _container(self, name: str) -> Path:
+        if not name or "/" in name or name.startswith("."):
+            raise BadRequest(f"The container name {name!r} is not valid.", code="InvalidResourceName")
+        return self._root / name
+
+    def _blocks(self, container: str, name: str) -> Path:
+        return self._staging / "blocks" / container / _hex(name)
+
+
+def _hex(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path))
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _contents(files: list[Path]) -> Iterator[bytes]:
+    for file in files:
+        with open(file, "rb") as content:
+            while chunk := content.read(1 << 20):
+                yield chunk
