@@ -67,6 +67,16 @@ class StateFolder:
     root: Path
 
     @property
+    def identity_file(self) -> Path:
+        """Who the emulator is. Its presence makes a folder a state folder."""
+        return self.root / "emulator.json"
+
+    @property
+    def is_state(self) -> bool:
+        """Whether an emulator has kept its state here."""
+        return self.identity_file.exists()
+
+    @property
     def database(self) -> Path:
         """The documents."""
         return self.root / "emulator.db"
@@ -112,7 +122,7 @@ class StateFolder:
         :raises StateError: if the folder was written in a format that this version does not read.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        file = self.root / "emulator.json"
+        file = self.identity_file
         if not file.exists():
             beside = file.with_suffix(f".{os.getpid()}")
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
