@@ -43,7 +43,7 @@ def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _defect)
-    app.add_middleware(PathMiddleware, blobs=emulator.blobs)
+    app.add_middleware(PathMiddleware)
     return app
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.services.workspace import WorkspaceService
 from airflow_provider_amlbatch.emulator.state import StateFolder
 from airflow_provider_amlbatch.emulator.store import Store
+from airflow_provider_amlbatch.emulator.tokens import Tokens
 
 
 class Emulator:
@@ -21,6 +23,8 @@ class Emulator:
         self.base_url = base_url.rstrip("/")
         self.store = Store(folder.database)
         self.blobs = BlobStore(folder.blobs, self.store)
+        self.tokens = Tokens(self.identity, clock)
+        self.workspace = WorkspaceService(self.identity, self.base_url)
 
     def start(self) -> None:
         """Begin what runs in the background."""

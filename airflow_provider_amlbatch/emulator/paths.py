@@ -1,8 +1,8 @@
 """One spelling for every request path, before a route is looked for.
 
 The SDK builds ARM URLs with ``//``, and Azure matches resource group segments whatever their case. Blob calls come to
-the same host as everything else (the account name travels as URL userinfo), so a path whose first part is a container
-belongs to the blob service.
+the same host as everything else (the account name travels as URL userinfo); what tells them is that storage clients
+always send their service version, and that signed URLs always carry a signature.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from airflow_provider_amlbatch.emulator.blobs import BlobStore
 
 #: Where the routes of the blob service live.
 BLOB_PREFIX = "/_blob"
@@ -29,20 +27,25 @@ _PROVIDER = re.compile(r"/providers/microsoft\.machinelearningservices/", re.IGN
 class PathMiddleware:
     """Rewrites the path of each request; nothing else."""
 
-    def __init__(self, app: ASGIApp, blobs: BlobStore) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._blobs = blobs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on under its one spelling."""
         if scope["type"] == "http":
-            scope = dict(scope) | {"path": self._rewrite(scope["path"])}
+            path = BLOB_PREFIX + scope["path"] if is_blob_call(scope) else _one_spelling(scope["path"])
+            scope = dict(scope) | {"path": path}
         await self._app(scope, receive, send)
 
-    def _rewrite(self, path: str) -> str:
-        container, _, name = path.lstrip("/").partition("/")
-        if container and self._blobs.has_container(container):
-            return f"{BLOB_PREFIX}/{container}/{name}" if name else f"{BLOB_PREFIX}/{container}"
-        path = re.sub(r"/{2,}", "/", path)
-        path = _RESOURCE_GROUPS.sub("/resourceGroups/", path)
-        return _PROVIDER.sub("/providers/Microsoft.MachineLearningServices/", path)
+
+def is_blob_call(scope: Scope) -> bool:
+    """Whether a request is for the storage account."""
+    if any(name == b"x-ms-version" for name, _ in scope["headers"]):
+        return True
+    return any(pair.startswith(b"sig=") for pair in scope["query_string"].split(b"&"))
+
+
+def _one_spelling(path: str) -> str:
+    path = re.sub(r"/{2,}", "/", path)
+    path = _RESOURCE_GROUPS.sub("/resourceGroups/", path)
+    return _PROVIDER.sub("/providers/Microsoft.MachineLearningServices/", path)

@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-ROUTERS: list[APIRouter] = []
+from airflow_provider_amlbatch.emulator.routes import aad, arm, control, discovery
+
+ROUTERS: list[APIRouter] = [
+    aad.router,
+    arm.router,
+    control.router,
+    discovery.router,
+]

@@ -1,0 +1,268 @@
+"""Serving: one process, one state folder, one TLS listener.
+
+``server.json`` tells where the folder is, or was last, served; whether it is served now is told by the lock on
+``server.lock``, which no crash can leave behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import requests
+import uvicorn
+
+from airflow_provider_amlbatch.emulator.app import create_app
+from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.emulator import Emulator
+from airflow_provider_amlbatch.emulator.environment import environment
+from airflow_provider_amlbatch.emulator.state import StateFolder
+from airflow_provider_amlbatch.emulator.tls import Certificates
+
+#: Addresses that only this machine can reach.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+HEALTH_PATH = "/_emulator/health"
+
+
+class ServerError(RuntimeError):
+    """Raised when a server cannot be started or stopped."""
+
+
+class NotServed(ServerError):
+    """Raised when a folder is not being served and the caller needs it to be."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a folder is served."""
+
+    url: str
+    host: str
+    port: int
+    pid: int
+
+    def environment(self, root: Path) -> dict[str, str]:
+        """The variables with which clients reach it."""
+        folder = StateFolder(root)
+        return environment(folder.open(), self.url, folder)
+
+
+def serve(
+    root: Path, host: str = "127.0.0.1", port: int = 0, clock: Clock | None = None, log_level: str = "info"
+) -> None:
+    """Serve a folder from this process until it is told to end (SIGINT, SIGTERM).
+
+    :param host: address to listen on; anything but loopback lets the network in, and is said in the log.
+    :param port: 0 takes the port of the last time, or a free one.
+    :raises ServerError: if the folder is served already, or the port is taken.
+    """
+    with _claimed(StateFolder(root), host, port) as (folder, listener, url):
+        config = _configuration(folder, url, clock, log_level)
+        if host not in LOOPBACK:
+            print(f"Listening on {host}: whoever reaches this machine reaches the emulator.", file=sys.stderr)
+        print(f"Azure ML emulator at {url}, state in {folder.root}", flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def running(root: Path, clock: Clock | None = None, port: int = 0) -> Iterator[tuple[Served, Emulator]]:
+    """Serve a folder from a thread of this process for as long as the context lasts.
+
+    :returns: where it is served, and the emulator itself, whose clock and services a test may use directly.
+    """
+    with _claimed(StateFolder(root), "127.0.0.1", port) as (folder, listener, url):
+        config = _configuration(folder, url, clock, "warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator", daemon=True)
+        thread.start()
+        try:
+            _wait(lambda: server.started or not thread.is_alive(), 30)
+            if not server.started:
+                raise ServerError(f"The emulator over {root} did not start.")
+            served = Served(url, "127.0.0.1", urlsplit(url).port or 0, os.getpid())
+            yield served, config.app.state.emulator  # type: ignore[union-attr]  # it is our application
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def start(root: Path, port: int = 0, host: str = "127.0.0.1", timeout: float = 60) -> Served:
+    """Serve a folder from a process of its own, and return when it answers.
+
+    A folder that is served already is left as it is.
+
+    :param timeout: how long to wait for the first answer, in seconds.
+    :raises ServerError: if it does not come up, with the end of its log.
+    """
+    root = root.absolute()
+    folder = StateFolder(root)
+    now = status(root)
+    if now is not None:
+        if port not in (0, now.port):
+            raise ServerError(f"{root} is served at {now.url} already: stop it before you start it on port {port}.")
+        return now
+    folder.open()
+    command = [sys.executable, "-m", __spec__.name, str(root), host, str(port)]
+    with open(folder.server_log, "wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=root
+        )
+    answering = _wait(lambda: process.poll() is not None or _answers(folder, process.pid), timeout)
+    if not answering or process.poll() is not None:
+        process.kill()
+        said = folder.server_log.read_text(errors="replace").strip().splitlines()
+        raise ServerError("The emulator did not start: " + (said[-1] if said else "it wrote no log."))
+    served = status(root)
+    assert served is not None
+    return served
+
+
+def stop(root: Path, timeout: float = 30) -> bool:
+    """End the process that serves a folder; whether there was one.
+
+    :param timeout: how long it may take before it is killed, in seconds.
+    """
+    served = status(root)
+    if served is None:
+        return False
+    if served.pid == os.getpid():
+        raise ServerError(f"{root} is served by this very process.")
+    os.kill(served.pid, signal.SIGTERM)
+    if not _wait(lambda: status(root) is None, timeout):
+        os.kill(served.pid, signal.SIGKILL)
+        _wait(lambda: status(root) is None, timeout)
+    return True
+
+
+def status(root: Path) -> Served | None:
+    """Where a folder is served now, or None."""
+    folder = StateFolder(root)
+    if not folder.server_lock.exists():
+        return None
+    with open(folder.server_lock, "a") as lock:
+        return None if _lock(lock) else _last(folder)
+
+
+def require(root: Path) -> Served:
+    """Where a folder is served now.
+
+    :raises NotServed: if it is not.
+    """
+    served = status(root)
+    if served is None:
+        raise NotServed(f"No emulator serves {root}: start one with `amlbatch emulator start --state {root}`.")
+    return served
+
+
+@contextmanager
+def _claimed(folder: StateFolder, host: str, port: int) -> Iterator[tuple[StateFolder, socket.socket, str]]:
+    folder.open()
+    with open(folder.server_lock, "a") as lock:
+        # Whoever asks for the status holds the lock for an instant, hence a second try.
+        if not _wait(lambda: _lock(lock), 1):
+            raise ServerError(f"{folder.root} is served already, by another process.")
+        with _listen(folder, host, port) as listener:
+            bound = int(listener.getsockname()[1])
+            # Clients get a name, not an address: the storage suffix makes the host a part after "@".
+            url = f"https://localhost:{bound}"
+            Certificates(folder.tls).prepare()
+            _remember(folder, Served(url, host, bound, os.getpid()))
+            yield folder, listener, url
+
+
+def _listen(folder: StateFolder, host: str, port: int) -> socket.socket:
+    last = _last(folder)
+    wanted = port or (last.port if last is not None else 0)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
+    try:
+        listener.bind((host, wanted))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ServerError(
+                f"Port {wanted} of {host} is in use by another program: choose one with --port."
+            ) from None
+        raise ServerError(f"Cannot listen on {host}, port {wanted}: {error.strerror}.") from None
+    return listener
+
+
+def _configuration(folder: StateFolder, url: str, clock: Clock | None, log_level: str) -> uvicorn.Config:
+    certificates = Certificates(folder.tls)
+    return uvicorn.Config(
+        create_app(folder.root, clock, url),
+        ssl_certfile=str(certificates.certificate),
+        ssl_keyfile=str(certificates.key),
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=3,
+    )
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remember(folder: StateFolder, served: Served) -> None:
+    beside = folder.server_file.with_suffix(".new")
+    beside.write_text(json.dumps(asdict(served)))
+    beside.replace(folder.server_file)
+
+
+def _last(folder: StateFolder) -> Served | None:
+    try:
+        return Served(**json.loads(folder.server_file.read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _answers(folder: StateFolder, pid: int) -> bool:
+    served = _last(folder)
+    if served is None or served.pid != pid:
+        return False
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy lies between us and ourselves
+        try:
+            return session.get(served.url + HEALTH_PATH, verify=str(Certificates(folder.tls).bundle), timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+if __name__ == "__main__":
+    try:
+        serve(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    except ServerError as error:
+        sys.exit(str(error))
