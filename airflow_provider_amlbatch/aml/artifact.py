@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_amlbatch.aml.call import Page
+from urllib.parse import quote
+
+from airflow_provider_amlbatch.aml.call import WORKSPACE, Call, Page
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
 
 
@@ -30,3 +32,20 @@ class ArtifactContentInformation(Camel):
 
 ContentPage = Page[ArtifactContentInformation]
 ArtifactPage = Page[Artifact]
+
+#: Origin of the files that a run wrote; the container is the run's ``data_container_id``.
+EXPERIMENT_RUN = "ExperimentRun"
+_BASE = f"/artifact/v2.0{WORKSPACE}/artifacts"
+
+
+def list_contents(
+    container: str, prefix: str = "", origin: str = EXPERIMENT_RUN
+) -> Call[Page[ArtifactContentInformation]]:
+    """List the files below a prefix, each with a signed URL of its content."""
+    path = f"{_BASE}/prefix/contentinfo/{origin}/{quote(container)}/{quote(prefix)}"
+    return Call("GET", "api", path.rstrip("/"), ContentPage.model_validate)
+
+
+def list_artifacts(container: str, origin: str = EXPERIMENT_RUN) -> Call[Page[Artifact]]:
+    """List the files of a run."""
+    return Call("GET", "api", f"{_BASE}/{origin}/{quote(container)}", ArtifactPage.model_validate)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from pydantic import Field
 
-from airflow_provider_amlbatch.aml.call import Page
+from airflow_provider_amlbatch.aml.call import WORKSPACE, Call, Page
 from airflow_provider_amlbatch.aml.wire import Camel
 
 
@@ -35,3 +37,15 @@ class Datastore(Camel):
 
 
 DatastorePage = Page[Datastore]
+
+_BASE = f"/datastore/v1.0{WORKSPACE}"
+
+
+def get_datastore(name: str) -> Call[Datastore]:
+    """Read a datastore, the way to get in included."""
+    return Call("GET", "api", f"{_BASE}/datastores/{quote(name)}", Datastore.model_validate)
+
+
+def get_default_datastore() -> Call[Datastore]:
+    """Read the workspace's default datastore."""
+    return Call("GET", "api", f"{_BASE}/default", Datastore.model_validate)

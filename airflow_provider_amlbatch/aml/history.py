@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
-from airflow_provider_amlbatch.aml.call import Page
+from airflow_provider_amlbatch.aml.call import WORKSPACE, Call, Page
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
 
@@ -166,3 +168,47 @@ class BatchRunDataResult(Camel):
 
 
 RunPage = Page[Run]
+
+HISTORY = "history"
+_BASE = f"/history/v1.0{WORKSPACE}"
+
+#: So many runs are asked for in one call of the bulk operation.
+BULK = 500
+
+
+def get_run(run_id: str) -> Call[Run]:
+    """Read a run, whatever its experiment."""
+    return Call("GET", HISTORY, f"{_BASE}/runs/{quote(run_id)}", Run.model_validate)
+
+
+def get_run_details(run_id: str) -> Call[RunDetails]:
+    """Read a run with its definition, its log files and what it cost."""
+    return Call("GET", HISTORY, f"{_BASE}/runs/{quote(run_id)}/details", RunDetails.model_validate)
+
+
+def list_children(run_id: str) -> Call[Page[Run]]:
+    """List the step runs of a pipeline run."""
+    return Call("GET", HISTORY, f"{_BASE}/runs/{quote(run_id)}/children", RunPage.model_validate, {"$top": 500})
+
+
+def batch_run_data(run_ids: Iterable[str]) -> Call[BatchRunDataResult]:
+    """Read many runs at once, up to :data:`BULK`. The ids are the keys of the answer."""
+    body = BatchRunDataRequest(requests={run_id: GetRunDataRequest(run_id=run_id) for run_id in run_ids})
+    return Call("POST", HISTORY, f"{_BASE}/batchrundata", BatchRunDataResult.model_validate, body=body.to_wire())
+
+
+def query_runs(experiment_name: str, query: QueryParams) -> Call[Page[Run]]:
+    """Look for runs of an experiment by an OData filter."""
+    path = f"{_BASE}/experiments/{quote(experiment_name, safe='')}/runs:query"
+    return Call("POST", HISTORY, path, RunPage.model_validate, body=query.to_wire(exclude_none=True))
+
+
+def update_run(run_id: str, changes: Mapping[str, Any]) -> Call[Run]:
+    """Change some fields of a run, such as ``displayName`` or ``tags``."""
+    return Call("PATCH", HISTORY, f"{_BASE}/runs/{quote(run_id)}", Run.model_validate, body=dict(changes))
+
+
+def get_experiment(name: str) -> Call[Experiment]:
+    """Read an experiment."""
+    path = f"{_BASE}/experiments/{quote(name, safe='')}"
+    return Call("GET", HISTORY, path, Experiment.model_validate)

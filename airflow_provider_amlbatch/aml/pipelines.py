@@ -5,10 +5,12 @@ Its JSON is PascalCase and case-sensitive, except ``tags``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import Field
 
+from airflow_provider_amlbatch.aml.call import WORKSPACE, Call
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.aml.wire import Instant, Pascal
 
@@ -222,3 +224,127 @@ class TaskStatus(Pascal):
     def run_status(self) -> RunStatus:
         """The status, read."""
         return RunStatus.from_node(self.status_code)
+
+
+PIPELINES = "pipelines"
+_BASE = f"/pipelines/v1.0{WORKSPACE}"
+_P = TypeVar("_P", bound=Pascal)
+
+
+def _list_of(kind: type[_P], body: list[Any] | None) -> list[_P]:
+    return [kind.model_validate(item) for item in body or []]
+
+
+def submit_pipeline(pipeline_id: str, info: PipelineSubmissionInfo) -> Call[PipelineRun]:
+    """Start a run of a published pipeline. Sending it twice starts two."""
+    return _submission(f"PipelineSubmit/{quote(pipeline_id)}", info)
+
+
+def submit_endpoint(endpoint_id: str, version: str | None, info: PipelineSubmissionInfo) -> Call[PipelineRun]:
+    """Start a run of a pipeline endpoint's version, or of its default one. Sending it twice starts two."""
+    path = f"PipelineEndpointSubmit/Id/{quote(endpoint_id)}" + ("" if version is None else f"/{quote(version)}")
+    return _submission(path, info, {"pipelineVersion": version})
+
+
+def _submission(path: str, info: PipelineSubmissionInfo, params: dict[str, Any] | None = None) -> Call[PipelineRun]:
+    return Call(
+        "POST",
+        PIPELINES,
+        f"{_BASE}/PipelineRuns/{path}",
+        PipelineRun.model_validate,
+        params or {},
+        info.to_wire(exclude_none=True),
+        retriable=False,
+    )
+
+
+def get_pipeline_run(run_id: str) -> Call[PipelineRun]:
+    """Read a pipeline run as this service knows it."""
+    return Call("GET", PIPELINES, f"{_BASE}/PipelineRuns/{quote(run_id)}", PipelineRun.model_validate)
+
+
+def list_runs_of_pipeline(pipeline_id: str) -> Call[list[PipelineRun]]:
+    """List all runs of a published pipeline. The service does not page this list."""
+    path = f"{_BASE}/PipelineRuns/Pipeline/{quote(pipeline_id)}"
+    return Call("GET", PIPELINES, path, lambda body: _list_of(PipelineRun, body))
+
+
+def cancel_run(run_id: str) -> Call[None]:
+    """Ask for the end of a pipeline run."""
+    return Call("DELETE", PIPELINES, f"{_BASE}/PipelineRuns/{quote(run_id)}/Execution", _nothing)
+
+
+def get_node_outputs(run_id: str, node_id: str) -> Call[dict[str, NodeOutput]]:
+    """Read where the outputs of a step lie, by name."""
+    return Call(
+        "POST",
+        PIPELINES,
+        f"{_BASE}/PipelineRuns/{quote(run_id)}/Outputs",
+        lambda body: {name: NodeOutput.model_validate(item) for name, item in (body or {}).items()},
+        body=[node_id],
+    )
+
+
+def get_all_node_statuses(run_id: str) -> Call[dict[str, TaskStatus]]:
+    """Read the status of every step, by node id."""
+    return Call(
+        "POST",
+        PIPELINES,
+        f"{_BASE}/PipelineRuns/{quote(run_id)}/Graph/AllNodes/Status",
+        lambda body: {node: TaskStatus.model_validate(item) for node, item in (body or {}).items()},
+        body=[],
+    )
+
+
+def get_graph(graph_id: str) -> Call[dict[str, Any]]:
+    """Read a graph as it was submitted."""
+    return Call("GET", PIPELINES, f"{_BASE}/Graphs/{quote(graph_id)}", dict)
+
+
+def get_graph_interface(graph_id: str) -> Call[GraphInterface]:
+    """Read which parameters a graph declares."""
+    return Call("GET", PIPELINES, f"{_BASE}/Graphs/{quote(graph_id)}/Interface", GraphInterface.model_validate)
+
+
+def get_pipeline(pipeline_id: str) -> Call[PublishedPipeline]:
+    """Read a published pipeline."""
+    return Call("GET", PIPELINES, f"{_BASE}/Pipelines/{quote(pipeline_id)}", PublishedPipeline.model_validate)
+
+
+def list_pipelines(active_only: bool = True) -> Call[list[PublishedPipeline]]:
+    """List the published pipelines of the workspace."""
+    params = {"activeOnly": active_only}
+    return Call("GET", PIPELINES, f"{_BASE}/Pipelines", lambda body: _list_of(PublishedPipeline, body), params)
+
+
+def set_pipeline_status(pipeline_id: str, status: str) -> Call[None]:
+    """Switch a published pipeline to :data:`ACTIVE` or :data:`DISABLED`."""
+    return Call("PUT", PIPELINES, f"{_BASE}/Pipelines/{quote(pipeline_id)}/status", _nothing, body=status)
+
+
+def get_endpoint(endpoint_id: str) -> Call[PipelineEndpoint]:
+    """Read a pipeline endpoint."""
+    path = f"{_BASE}/PipelineEndpoints/Id/{quote(endpoint_id)}"
+    return Call("GET", PIPELINES, path, PipelineEndpoint.model_validate)
+
+
+def get_endpoint_by_name(name: str) -> Call[PipelineEndpoint]:
+    """Find a pipeline endpoint by its name."""
+    path = f"{_BASE}/PipelineEndpoints/Name"
+    return Call("GET", PIPELINES, path, PipelineEndpoint.model_validate, {"Name": name})
+
+
+def list_endpoints(active_only: bool = True) -> Call[list[PipelineEndpoint]]:
+    """List the pipeline endpoints of the workspace."""
+    params = {"activeOnly": active_only}
+    return Call("GET", PIPELINES, f"{_BASE}/PipelineEndpoints", lambda body: _list_of(PipelineEndpoint, body), params)
+
+
+def update_endpoint(endpoint: PipelineEndpoint) -> Call[PipelineEndpoint]:
+    """Replace a pipeline endpoint: its versions, its default, its status."""
+    path = f"{_BASE}/PipelineEndpoints/{quote(endpoint.id)}"
+    return Call("PUT", PIPELINES, path, PipelineEndpoint.model_validate, body=endpoint.to_wire())
+
+
+def _nothing(_body: Any) -> None:
+    return None

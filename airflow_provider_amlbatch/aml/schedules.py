@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_amlbatch.aml.pipelines import ACTIVE, PipelineSubmissionInfo
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_amlbatch.aml.call import WORKSPACE, Call
+from airflow_provider_amlbatch.aml.pipelines import ACTIVE, PIPELINES, PipelineRun, PipelineSubmissionInfo
 from airflow_provider_amlbatch.aml.wire import Instant, Pascal
 
 
@@ -49,3 +53,42 @@ class Schedule(Pascal):
     etag: str | None = None
     created_date: Instant | None = None
     last_modified_date: Instant | None = None
+
+
+_BASE = f"/pipelines/v1.0{WORKSPACE}"
+
+
+def _schedules(body: list[Any] | None) -> list[Schedule]:
+    return [Schedule.model_validate(item) for item in body or []]
+
+
+def list_schedules(active_only: bool = True) -> Call[list[Schedule]]:
+    """List the schedules of the workspace."""
+    return Call("GET", PIPELINES, f"{_BASE}/Schedules", _schedules, {"activeOnly": active_only})
+
+
+def list_schedules_of_pipeline(pipeline_id: str) -> Call[list[Schedule]]:
+    """List the schedules that submit a published pipeline."""
+    return Call("GET", PIPELINES, f"{_BASE}/Schedules/Pipeline/{quote(pipeline_id)}", _schedules)
+
+
+def list_schedules_of_endpoint(endpoint_id: str) -> Call[list[Schedule]]:
+    """List the schedules that submit a pipeline endpoint."""
+    return Call("GET", PIPELINES, f"{_BASE}/Schedules/PipelineEndpoint/{quote(endpoint_id)}", _schedules)
+
+
+def get_schedule(schedule_id: str) -> Call[Schedule]:
+    """Read a schedule."""
+    return Call("GET", PIPELINES, f"{_BASE}/Schedules/{quote(schedule_id)}", Schedule.model_validate)
+
+
+def update_schedule(schedule: Schedule) -> Call[Schedule]:
+    """Replace a schedule. Set ``entity_status`` to switch it on or off."""
+    path = f"{_BASE}/Schedules/{quote(schedule.id)}"
+    return Call("PUT", PIPELINES, path, Schedule.model_validate, body=schedule.to_wire())
+
+
+def list_runs_of_schedule(schedule_id: str) -> Call[list[PipelineRun]]:
+    """List the runs that a schedule has submitted."""
+    path = f"{_BASE}/PipelineRuns/Schedule/{quote(schedule_id)}"
+    return Call("GET", PIPELINES, path, lambda body: [PipelineRun.model_validate(item) for item in body or []])
