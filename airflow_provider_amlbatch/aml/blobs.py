@@ -1,0 +1,52 @@
+"""The blob container behind a datastore, opened with the key, the signature or the identity that it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_amlbatch.aml import datastore as datastores
+from airflow_provider_amlbatch.aml.datastore import AzureStorage
+from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.aml.session import Session
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+
+def container_client(session: Session, name: str) -> ContainerClient:
+    """Open the container of a datastore.
+
+    :param name: the datastore.
+    :raises ArgumentError: if it is not a blob container.
+    """
+    from azure.storage.blob import ContainerClient
+
+    found = session.send(datastores.get_datastore(name))
+    section = found.azure_storage_section
+    if section is None or not section.account_name or not section.container_name:
+        raise ArgumentError(
+            f"Datastore {name!r} is of type {found.data_store_type}; only datastores on Azure blob storage can be read."
+        )
+    options: dict[str, Any] = {"retry_total": 5}
+    if session.settings.ca_bundle:
+        options["connection_verify"] = session.settings.ca_bundle
+    return ContainerClient(
+        account_url(section), section.container_name, credential=_credential(section, session), **options
+    )
+
+
+def account_url(section: AzureStorage) -> str:
+    """Write the address of a storage account. The endpoint may carry a port, and a user part in front of its host."""
+    return f"{section.protocol or 'https'}://{section.account_name}.blob.{section.endpoint or 'core.windows.net'}"
+
+
+def _credential(section: AzureStorage, session: Session) -> Any:
+    key = section.account_key or (section.credential if section.credential_type == "AccountKey" else None)
+    if key:
+        return {"account_name": section.account_name, "account_key": key}
+    signature = section.sas_token or (section.credential if section.is_sas else None)
+    if signature:
+        from azure.core.credentials import AzureSasCredential
+
+        return AzureSasCredential(signature.lstrip("?"))
+    return session.credential

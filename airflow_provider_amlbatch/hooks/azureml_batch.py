@@ -1,0 +1,199 @@
+"""The hook: an Airflow connection, and the verbs of the domain on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_amlbatch.aml import history, pipelines
+from airflow_provider_amlbatch.aml.errors import AzureMLBatchError, NotFoundError
+from airflow_provider_amlbatch.aml.outcome import RunOutcome
+from airflow_provider_amlbatch.aml.settings import CONNECTION_TYPE, DEFAULT_CONNECTION, ConnectionSettings
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+    from airflow_provider_amlbatch.aml.arm import Workspace
+    from airflow_provider_amlbatch.aml.history import Run, RunDetails
+    from airflow_provider_amlbatch.aml.outputs import OutputPlace
+    from airflow_provider_amlbatch.aml.pipelines import GraphInterface, PipelineEndpoint, PublishedPipeline
+    from airflow_provider_amlbatch.aml.session import Session
+
+
+class AzureMLBatchHook(BaseHook):
+    """Speak to one Azure Machine Learning workspace.
+
+    :param azureml_conn_id: connection of type ``azureml`` (or of type ``azure`` with two extras added).
+    :param session: used instead of one made from the connection.
+    """
+
+    conn_name_attr = "azureml_conn_id"
+    default_conn_name = DEFAULT_CONNECTION
+    conn_type = CONNECTION_TYPE
+    hook_name = "Azure Machine Learning"
+
+    def __init__(self, azureml_conn_id: str = DEFAULT_CONNECTION, *, session: Session | None = None) -> None:
+        super().__init__()
+        self.azureml_conn_id = azureml_conn_id
+        if session is not None:
+            self.session = session
+
+    # --- connection ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection, read and checked."""
+        connection = self.get_connection(self.azureml_conn_id)
+        return ConnectionSettings.from_fields(
+            self.azureml_conn_id, connection.login, connection.password, connection.extra_dejson
+        )
+
+    @classmethod
+    async def read_settings(cls, azureml_conn_id: str) -> ConnectionSettings:
+        """Read the connection on an event loop, without blocking it."""
+        connection = await get_async_connection(azureml_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        return ConnectionSettings.from_fields(azureml_conn_id, connection.login, connection.password, extra)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session that carries out calls."""
+        # Imported here: a DAG file that names the hook need not load an HTTP client.
+        from airflow_provider_amlbatch.aml.session import Session
+
+        return Session(self.settings)
+
+    def get_conn(self) -> Session:
+        """Give the session, under the name that every hook has for it."""
+        return self.session
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for a token, the workspace and its pipelines, and say which of them fails."""
+        checks: list[tuple[str, Callable[[], object]]] = [
+            ("Reading the connection", lambda: self.settings),
+            ("Finding the cloud", lambda: self.session.cloud),
+            ("Obtaining a token", lambda: self.session.token()),
+            ("Reading the workspace", lambda: self.session.workspace),
+            ("Finding the workspace's services", lambda: self.session.services),
+            ("Listing published pipelines", lambda: self.session.send_once(pipelines.list_pipelines())),
+        ]
+        for doing, check in checks:
+            try:
+                check()
+            except AzureMLBatchError as error:
+                return False, f"{doing} failed: {error}"
+        workspace = self.session.workspace
+        return True, f"Workspace {workspace.name} in {workspace.location} answers, and its pipelines can be listed."
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Describe the form's extra fields to Airflow before 3.2; later ones read the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found]
+        from wtforms import StringField  # type: ignore[import-untyped]
+
+        from airflow_provider_amlbatch.get_provider_info import CONNECTION_FIELDS
+
+        return {
+            name: StringField(str(described["label"]), widget=BS3TextFieldWidget())
+            for name, described in CONNECTION_FIELDS.items()
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the form's standard fields to Airflow before 3.2; later ones read the provider's metadata."""
+        from airflow_provider_amlbatch.get_provider_info import FIELD_BEHAVIOUR
+
+        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+
+    # --- runs ---------------------------------------------------------------------------------------------------
+
+    def workspace(self) -> Workspace:
+        """Describe the workspace."""
+        return self.session.workspace
+
+    def get_run(self, run_id: str) -> Run:
+        """Read a run."""
+        return self.session.send(history.get_run(run_id))
+
+    def get_run_details(self, run_id: str) -> RunDetails:
+        """Read a run with its definition, its logs and its cost."""
+        return self.session.send(history.get_run_details(run_id))
+
+    def children(self, run_id: str) -> list[Run]:
+        """List the step runs of a pipeline run."""
+        from airflow_provider_amlbatch.aml.outputs import step_runs
+
+        return step_runs(self.session, run_id)
+
+    def cancel_run(self, run_id: str) -> bool:
+        """Ask for the end of a run.
+
+        :return: whether there was anything to end: False for a run that is over or unknown.
+        """
+        try:
+            if RunOutcome.of(self.get_run(run_id)) is not None:
+                return False
+            self.session.send(pipelines.cancel_run(run_id))
+        except NotFoundError:
+            return False
+        return True
+
+    def run_link(self, run_id: str) -> str:
+        """Make the address of the page that shows a run."""
+        settings = self.session.settings
+        link = f"{self.session.studio}/runs/{quote(run_id)}?wsid={settings.workspace_scope}"
+        return link if settings.tenant_id is None else f"{link}&tid={settings.tenant_id}"
+
+    def log_files(self, run_id: str) -> dict[str, str]:
+        """List the log files of a run: name to signed URL."""
+        return self.get_run_details(run_id).log_files
+
+    def read_log(self, signed_url: str, last_bytes: int | None = None) -> str:
+        """Read a log file, or the end of it."""
+        return self.session.download(signed_url, last_bytes=last_bytes).decode(errors="replace")
+
+    # --- published pipelines ------------------------------------------------------------------------------------
+
+    def get_pipeline(self, pipeline_id: str) -> PublishedPipeline:
+        """Read a published pipeline."""
+        return self.session.send(pipelines.get_pipeline(pipeline_id))
+
+    def list_pipelines(self, active_only: bool = True) -> list[PublishedPipeline]:
+        """List the published pipelines of the workspace."""
+        return self.session.send(pipelines.list_pipelines(active_only))
+
+    def get_pipeline_endpoint(self, name: str) -> PipelineEndpoint:
+        """Find a pipeline endpoint by name."""
+        return self.session.send(pipelines.get_endpoint_by_name(name))
+
+    def disable_pipeline(self, pipeline_id: str) -> None:
+        """Switch a published pipeline off."""
+        self.session.send(pipelines.set_pipeline_status(pipeline_id, pipelines.DISABLED))
+
+    def declared_interface(self, pipeline: PublishedPipeline) -> GraphInterface:
+        """Read which parameters a published pipeline declares."""
+        if pipeline.graph_id is None:
+            return pipelines.GraphInterface()
+        return self.session.send(pipelines.get_graph_interface(pipeline.graph_id))
+
+    # --- data ---------------------------------------------------------------------------------------------------
+
+    def step_output(self, run_id: str, step: str | None = None, output: str | None = None) -> OutputPlace:
+        """Find the datastore and the path that a step of a run wrote an output to."""
+        from airflow_provider_amlbatch.aml.outputs import find_output
+
+        return find_output(self.session, run_id, step, output)
+
+    def container_client(self, datastore: str) -> ContainerClient:
+        """Open the blob container behind a datastore.
+
+        :raises ArgumentError: if the datastore is not a blob container.
+        """
+        from airflow_provider_amlbatch.aml.blobs import container_client
+
+        return container_client(self.session, datastore)
