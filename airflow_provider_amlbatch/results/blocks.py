@@ -1,0 +1,107 @@
+"""Cut a byte stream into blocks of whole records, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from airflow_provider_amlbatch.results.errors import BadRow
+
+#: Characters of a bad row that are kept.
+SHOWN = 1_000
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A piece of the stream that is no record: too long, cut off, or an opening quote that nothing closes.
+
+    :param row: what is wrong; its line is relative to the gap.
+    :param lines: line ends in the gap.
+    """
+
+    row: BadRow
+    lines: int
+
+
+def blocks(
+    stream: BinaryIO, *, quoted: bool, block_size: int, max_row_bytes: int, needs_line_end: bool
+) -> Iterator[bytes | Gap]:
+    """Yield blocks that begin and end at records, and gaps between them.
+
+    A quote is closed when the number of quotes so far is even: quotes inside quoted fields are doubled.
+
+    :param quoted: True when a line end inside quotes belongs to the record.
+    :param block_size: bytes that are read at once.
+    :param max_row_bytes: a longer record is a gap.
+    :param needs_line_end: True when a last record without a line end is a gap: it was cut off.
+    """
+    rest = b""
+    while True:
+        chunk = stream.read(block_size)
+        data = rest + chunk if rest else chunk
+        if not chunk:
+            break
+        cut = record_end(data, quoted=quoted)
+        if cut:
+            yield data[:cut]
+        rest = data[cut:]
+        while len(rest) > max_row_bytes:
+            gap, rest = _too_long(stream, rest, quoted, block_size, max_row_bytes)
+            yield gap
+            cut = record_end(rest, quoted=quoted)
+            if cut:
+                yield rest[:cut]
+            rest = rest[cut:]
+    while rest:
+        if quoted and rest.count(b'"') % 2:
+            gap, rest = _unclosed(rest)
+            yield gap
+            cut = record_end(rest, quoted=quoted)
+            if cut:
+                yield rest[:cut]
+            rest = rest[cut:]
+        elif needs_line_end:
+            yield Gap(BadRow(1, "the file ends in the middle of this line", shown(rest)), 0)
+            return
+        else:
+            yield rest
+            return
+
+
+def record_end(data: bytes, *, quoted: bool) -> int:
+    """Return where the last whole record of ``data`` ends, 0 when there is none."""
+    end = data.rfind(b"\n") + 1
+    if not quoted or not end:
+        return end
+    odd = data.count(b'"', 0, end) % 2
+    while odd and end:
+        before = data.rfind(b"\n", 0, end - 1) + 1
+        odd ^= data.count(b'"', before, end) % 2
+        end = before
+    return end
+
+
+def shown(data: bytes) -> str:
+    """Return the beginning of a row for people."""
+    return data[: 4 * SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")[:SHOWN]
+
+
+def _too_long(stream: BinaryIO, rest: bytes, quoted: bool, block_size: int, limit: int) -> tuple[Gap, bytes]:
+    if quoted and b"\n" in rest:
+        return _unclosed(rest)
+    head, size = shown(rest), len(rest)
+    while True:
+        chunk = stream.read(block_size)
+        end = chunk.find(b"\n") + 1
+        size += end or len(chunk)
+        if end or not chunk:
+            reason = f"the row has {size:,} bytes, more than max_row_bytes={limit:,}"
+            return Gap(BadRow(1, reason, head), 1 if end else 0), chunk[end:]
+
+
+def _unclosed(rest: bytes) -> tuple[Gap, bytes]:
+    """Take the first line off: the quote that it opens is not closed where it should be."""
+    end = rest.find(b"\n") + 1 or len(rest)
+    reason = "a quote is opened and never closed (cut off, or not rows of a DataFrame)"
+    return Gap(BadRow(1, reason, shown(rest[:end])), rest.count(b"\n", 0, end)), rest[end:]

@@ -1,0 +1,140 @@
+"""Put files where they belong, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+from airflow_provider_amlbatch.results.errors import DestinationError
+
+_COPY_SIZE = 8 << 20
+
+
+@runtime_checkable
+class PathLike(Protocol):
+    """What a destination offers: ``pathlib.Path``, ``ObjectStoragePath`` and ``UPath`` all do."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+
+    @property
+    def parent(self) -> Any:
+        """The folder that holds it."""
+
+    def joinpath(self, *parts: str) -> Any:
+        """A path below this one."""
+
+    def open(self, mode: str) -> Any:
+        """Open the file."""
+
+    def exists(self) -> bool:
+        """True when there is something already."""
+
+
+def as_path(destination: str | os.PathLike[str] | PathLike) -> PathLike:
+    """Take local paths as strings too; ``file://`` paths of any kind become local ones.
+
+    :raises DestinationError: a URL as a string, which needs a path object that knows how to get in.
+    """
+    if isinstance(destination, str) and "://" in destination and not destination.startswith("file://"):
+        raise DestinationError(
+            f"destination={destination!r} is a URL: hand in an ObjectStoragePath (or UPath), which knows the connection"
+        )
+    if isinstance(destination, str):
+        return Path(destination.removeprefix("file://"))
+    if isinstance(destination, Path) or getattr(destination, "protocol", None) not in ("file", "local"):
+        return destination if isinstance(destination, PathLike) else Path(destination)
+    return Path(str(destination.path))  # type: ignore[union-attr]
+
+
+@contextmanager
+def written_whole(destination: PathLike) -> Iterator[Path]:
+    """Yield a local path to write; when the block ends well its content appears at ``destination`` at once.
+
+    A local file is written beside its destination and renamed. For other stores it is written to a temporary folder
+    and copied under another name first, then renamed: a reader never sees half a file. Failure leaves nothing.
+    """
+    if isinstance(destination, Path):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        partial = destination.with_name(_partial(destination.name))
+        try:
+            yield partial
+            if partial.is_dir():
+                _replace_folder(partial, destination)
+            else:
+                partial.replace(destination)
+        finally:
+            _remove(partial)
+        return
+    with tempfile.TemporaryDirectory(prefix="amlbatch-") as folder:
+        local = Path(folder, destination.name)
+        yield local
+        if local.is_dir():
+            _upload_folder(local, destination)
+        else:
+            _upload(local, destination)
+
+
+def _upload(local: Path, destination: Any) -> None:
+    partial = destination.parent.joinpath(_partial(destination.name))
+    _make_folder(destination.parent)
+    try:
+        with local.open("rb") as source, partial.open("wb") as target:
+            _copy(source, target)
+        partial.replace(destination)
+    except BaseException:
+        with suppress(Exception):
+            partial.unlink()
+        raise
+
+
+def _upload_folder(local: Path, destination: Any) -> None:
+    """Upload file by file; ``_SUCCESS`` comes last and says that all are there."""
+    if destination.exists():
+        raise DestinationError(f"{destination} exists: a partitioned table is not merged into another one")
+    done: list[Any] = []
+    try:
+        for path in sorted(file for file in local.rglob("*") if file.is_file()):
+            target = destination.joinpath(*path.relative_to(local).parts)
+            _upload(path, target)
+            done.append(target)
+        with destination.joinpath("_SUCCESS").open("wb"):
+            pass
+    except BaseException:
+        for target in done:
+            with suppress(Exception):
+                target.unlink()
+        raise
+
+
+def _replace_folder(partial: Path, destination: Path) -> None:
+    if destination.exists():
+        raise DestinationError(f"{destination} exists: a partitioned table is not merged into another one")
+    partial.rename(destination)
+
+
+def _make_folder(folder: Any) -> None:
+    with suppress(OSError, NotImplementedError):  # object stores have no folders
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _copy(source: BinaryIO, target: Any) -> None:
+    shutil.copyfileobj(source, target, _COPY_SIZE)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _partial(name: str) -> str:
+    return f".{name}.{uuid.uuid4().hex[:8]}.partial"

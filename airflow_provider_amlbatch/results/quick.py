@@ -1,0 +1,188 @@
+"""Read one block of text into a record batch: pyarrow's CSV reader, and :mod:`.fields` where that gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from airflow_provider_amlbatch.results import convert
+from airflow_provider_amlbatch.results.blocks import shown
+from airflow_provider_amlbatch.results.errors import BadRow
+from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, hide_carriage_returns
+from airflow_provider_amlbatch.results.format import Layout
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a block holds.
+
+    :param bad: rows left out; their lines are relative to the block, from 1.
+    :param lines: line ends in the block.
+    :param wider: types that inferred columns should have had, with a row that shows it.
+    """
+
+    batch: pa.RecordBatch
+    bad: list[BadRow]
+    lines: int
+    wider: dict[str, tuple[str, BadRow]] = field(default_factory=dict)
+
+
+def parse_block(block: bytes, layout: Layout) -> Parsed:
+    """Read a block of whole records."""
+    batch = _quickly(block, layout)
+    if batch is None:
+        return _exactly(block, layout)
+    lines = block.count(b"\n") if layout.format.quoted and b'"' in block else batch.num_rows
+    return Parsed(batch, [], lines)
+
+
+def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
+    form = layout.format
+    lines = form.kind == "lines"
+    if lines and (form.delimiter is None or len(form.delimiter) != 1 or form.delimiter in '"\r' or b"\r" in block):
+        return None
+    if len(layout.types) > 1 and (block.startswith(b"\n") or b"\n\n" in block):
+        return None  # pyarrow takes an empty line for a row of missing values
+    if not form.delimiter or not form.delimiter.isascii() or _may_have_leading_zeros(block, layout):
+        return None
+    text, stand_in = (block, None) if lines else hide_carriage_returns(block, form)
+    if text.startswith(BYTE_ORDER_MARK):
+        text = BYTE_ORDER_MARK + text  # pyarrow removes one at the start of what it reads; here it is data
+    missing = convert.missing_words(form)
+    late = _converted_late(layout) if lines else {}
+    types = {name: pa.string() if name in late else dtype for name, dtype in layout.types.items()}
+    try:
+        table = csv.read_csv(
+            pa.py_buffer(text),
+            read_options=csv.ReadOptions(column_names=layout.columns, use_threads=False, block_size=len(text) + 1),
+            parse_options=csv.ParseOptions(
+                delimiter=form.delimiter,
+                quote_char=False if lines else '"',
+                newlines_in_values=not lines and b'"' in text,
+                ignore_empty_lines=False,
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=types,
+                null_values=[*missing, *(f" {word}" for word in missing)] if lines else missing,
+                strings_can_be_null=not lines,
+            ),
+        )
+        columns = [chunked.combine_chunks() for chunked in table.columns]
+        for number, (name, dtype) in enumerate(layout.types.items()):
+            if lines and number and form.strip and pa.types.is_string(columns[number].type):
+                columns[number] = _without_first_space(columns[number])
+            if stand_in and pa.types.is_string(dtype):
+                columns[number] = pc.replace_substring(columns[number], stand_in.decode(), "\r")
+            if name in late:
+                columns[number], bad = convert.typed(columns[number], dtype, form)
+                if bad:
+                    return None
+    except pa.ArrowInvalid:
+        return None
+    if layout.header and _holds_header(columns, layout):
+        return None
+    return pa.RecordBatch.from_arrays([_one(column) for column in columns], schema=layout.schema)
+
+
+def _exactly(block: bytes, layout: Layout) -> Parsed:
+    form = layout.format
+    pieces = cut(block, form, len(layout.types))
+    ok: convert.Mask = np.ones(len(pieces.lines), bool)
+    reasons: dict[int, str] = {}
+    wider: dict[str, tuple[str, BadRow]] = {}
+    arrays = []
+    strings = []
+    for name, column in zip(layout.columns, pieces.columns, strict=True):
+        decoded, broken = convert.texts(column)
+        reasons |= dict.fromkeys(broken, f"{name} is not UTF-8")
+        strings.append(decoded)
+    if layout.header:
+        ok &= ~_header_rows(strings, layout)
+    for (name, dtype), decoded in zip(layout.types.items(), strings, strict=True):
+        array, failed = convert.typed(decoded, dtype, form)
+        if name in layout.inferred and pa.types.is_integer(dtype):
+            failed = sorted({*failed, *convert.leading_zeros(decoded)})
+        for row in failed:
+            if not ok[row]:
+                continue
+            value = decoded[row].as_py()
+            reason = f"{name}={value[:60]!r} is no {dtype}"
+            better = convert.wider(value.strip(), dtype) if name in layout.inferred else None
+            if better and wider.get(name, ("double",))[0] != "string":
+                wider[name] = (better, BadRow(int(pieces.lines[row]), reason, value))
+            reasons.setdefault(row, reason)
+        arrays.append(array)
+    bad = list(pieces.bad)
+    if reasons:
+        bad += [
+            BadRow(int(pieces.lines[row]), reason, _text(pieces.columns, row, form.delimiter))
+            for row, reason in reasons.items()
+            if ok[row]
+        ]
+        ok[list(reasons)] = False
+    batch = pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
+    if not ok.all():
+        batch = batch.filter(pa.array(ok))
+    return Parsed(batch, sorted(bad, key=lambda row: row.line), block.count(b"\n"), wider)
+
+
+def _converted_late(layout: Layout) -> dict[str, pa.DataType]:
+    """Columns that pyarrow's reader does not convert when a space precedes the value."""
+    return {
+        name: dtype
+        for name, dtype in layout.types.items()
+        if not (pa.types.is_string(dtype) or pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
+    }
+
+
+def _may_have_leading_zeros(block: bytes, layout: Layout) -> bool:
+    """Look for a zero that starts a field and is followed by a digit, if an integer column was inferred.
+
+    pyarrow reads ``007`` as 7, and the sample may not have shown one.
+    """
+    if not any(name in layout.inferred and pa.types.is_integer(dtype) for name, dtype in layout.types.items()):
+        return False
+    data = np.frombuffer(block, np.uint8)
+    zeros = np.flatnonzero(data[:-1] == ord("0"))
+    zeros = zeros[(data[zeros + 1] - np.uint8(ord("0"))) < 10]
+    if not len(zeros):
+        return False
+    before = data[zeros - 1]
+    delimiter = (layout.format.delimiter or "\n").encode()[-1]
+    starts = (before == delimiter) | (before == ord(" ")) | (before == ord("\n")) | (before == ord("-")) | (zeros == 0)
+    return bool(starts.any())
+
+
+def _holds_header(columns: list[pa.Array], layout: Layout) -> bool:
+    texts = [(column, name) for column, name in zip(columns, layout.header, strict=True) if column.type == pa.string()]
+    return bool(texts) and all(pc.any(pc.equal(column, name)).as_py() for column, name in texts)
+
+
+def _header_rows(strings: list[pa.Array], layout: Layout) -> convert.Mask:
+    """Find rows that repeat the header: with ``header: true`` in settings.json each mini-batch writes its own."""
+    same: convert.Mask = np.ones(len(strings[0]), bool)
+    for column, name in zip(strings, layout.header, strict=True):
+        same &= pc.fill_null(pc.equal(column, name), False).to_numpy(zero_copy_only=False)
+    return same
+
+
+def _without_first_space(column: pa.Array) -> pa.Array:
+    spaced = pc.starts_with(column, " ")
+    if not pc.any(spaced).as_py():
+        return column
+    return pc.if_else(spaced, pc.utf8_slice_codeunits(column, 1), column)
+
+
+def _text(columns: list[pa.Array], row: int, delimiter: str | None) -> str:
+    values = [column[row].as_py() or b"" for column in columns]
+    return shown((delimiter or " ").encode().join(values))
+
+
+def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
