@@ -340,6 +340,13 @@ def list_endpoints(active_only: bool = True) -> Call[list[PipelineEndpoint]]:
     return Call("GET", PIPELINES, f"{_BASE}/PipelineEndpoints", lambda body: _list_of(PipelineEndpoint, body), params)
 
 
+def create_endpoint(name: str, description: str, pipeline_id: str) -> Call[PipelineEndpoint]:
+    """Create a pipeline endpoint with one published pipeline as version "0". A second one of that name is refused."""
+    body = {"Name": name, "Description": description, "PipelineId": pipeline_id}
+    path = f"{_BASE}/PipelineEndpoints/Create"
+    return Call("POST", PIPELINES, path, PipelineEndpoint.model_validate, body=body, retriable=False)
+
+
 def update_endpoint(endpoint: PipelineEndpoint) -> Call[PipelineEndpoint]:
     """Replace a pipeline endpoint: its versions, its default, its status."""
     path = f"{_BASE}/PipelineEndpoints/{quote(endpoint.id)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +42,17 @@ def digest(folder: Path) -> str:
 
     :param folder: the source folder.
     """
+    return digest_of(folder, files(folder))
+
+
+def digest_of(folder: Path, paths: Iterable[Path]) -> str:
+    """Compute SHA-256 over names and content of some files of a folder.
+
+    :param paths: the files, in the order in which they count.
+    """
     total = hashlib.sha256()
-    for path in files(folder):
-        total.update(_relative(folder, path).encode())
-        total.update(b"\0")
-        total.update(file_digest(path).encode())
-        total.update(b"\n")
+    for path in paths:
+        total.update(f"{_relative(folder, path)}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -45,7 +45,7 @@ class Input:
 
     :param name: name of the input in the step; letters, digits and underscores.
     :param dataset: name of a registered dataset. Exclusive with ``path``.
-    :param version: version of that dataset; None takes the latest when the pipeline is built, and pins it.
+    :param version: version of that dataset; None is the latest at each run.
     :param path: a path or glob on the datastore, or several.
     :param datastore: name of the datastore of ``path``; None is the workspace's default.
     :param kind: ``file`` (``run()`` gets paths) or ``tabular`` (``run()`` gets a DataFrame). For ``path``, tabular
@@ -128,7 +128,7 @@ class Environment:
     * ``interpreter``: a Python that stands ready on the compute, nothing is built.
 
     :param name: name of the environment.
-    :param version: version of an environment that the workspace has; None is the latest.
+    :param version: version of an environment that the workspace has; None is the latest when the pipeline is published.
     :param pip_packages: requirements for pip, such as ``scikit-learn==1.5.2``.
     :param conda_packages: packages for conda.
     :param conda_file: path of a conda environment file on this machine.

@@ -1,0 +1,132 @@
+"""Publish once, reuse what is unchanged, and switch an endpoint to the new version.
+
+Looking up and switching are plain REST: an unchanged pipeline costs no import of the SDK.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_amlbatch.aml import pipelines as wire
+from airflow_provider_amlbatch.aml.errors import NotFoundError
+from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.sdk import interpreter
+from airflow_provider_amlbatch.sdk.pipelines import DIGEST
+from airflow_provider_amlbatch.sdk.spec import BatchPipeline
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A pipeline, and whether it was published just now."""
+
+    pipeline: wire.PublishedPipeline
+    created: bool
+
+
+def find(session: Session, name: str, digest: str) -> wire.PublishedPipeline | None:
+    """Find the newest active pipeline of this name that was published from the same definition.
+
+    :param digest: the definition's digest.
+    """
+    same = [
+        pipeline
+        for pipeline in session.send(wire.list_pipelines())
+        if pipeline.name == name and pipeline.properties.get(DIGEST) == digest
+    ]
+    return max(same, key=lambda pipeline: (str(pipeline.created_date), pipeline.id), default=None)
+
+
+def publish(session: Session, spec: BatchPipeline, *, always: bool = False, python: str | None = None) -> Published:
+    """Publish a definition unless it is published already.
+
+    :param always: publish even what is unchanged.
+    :param python: interpreter that has the SDK; None is this one.
+    """
+    digest = spec.digest
+    found = None if always else find(session, spec.name, digest)
+    if found is not None:
+        return _reused(found)
+    made = interpreter.run(session, "publish", {"spec": spec.to_json(), "digest": digest}, python=python)
+    return _created(session, made["id"])
+
+
+def publish_built(
+    session: Session,
+    build: Callable[[Any], Any],
+    *,
+    name: str,
+    description: str | None = None,
+    version: str | None = None,
+    always: bool = False,
+) -> Published:
+    """Publish what a function of the user's own builds, unless the same is published already.
+
+    :param build: takes the SDK's ``Workspace`` and returns the SDK's ``Pipeline``.
+    """
+    from airflow_provider_amlbatch.sdk import pipelines, workspace
+
+    with workspace.opened(session) as opened:
+        pipeline = build(opened)
+        digest = pipelines.digest(pipeline)
+        found = None if always else find(session, name, digest)
+        if found is not None:
+            return _reused(found)
+        made = pipelines.publish(pipeline, name=name, digest=digest, description=description, version=version)
+    return _created(session, made)
+
+
+def _reused(found: wire.PublishedPipeline) -> Published:
+    log.info("Pipeline %s is published already and unchanged: %s.", found.name, found.id)
+    return Published(found, created=False)
+
+
+def _created(session: Session, pipeline_id: str) -> Published:
+    pipeline = session.send(wire.get_pipeline(pipeline_id))
+    log.info("Published pipeline %s: %s.", pipeline.name, pipeline.id)
+    return Published(pipeline, created=True)
+
+
+def find_endpoint(session: Session, name: str) -> wire.PipelineEndpoint | None:
+    """Find a pipeline endpoint by name; None if there is none yet."""
+    try:
+        return session.send(wire.get_endpoint_by_name(name))
+    except NotFoundError:
+        return None
+
+
+def is_default(endpoint: wire.PipelineEndpoint | None, pipeline_id: str) -> bool:
+    """Tell whether an endpoint's default version is this pipeline."""
+    return endpoint is not None and any(
+        item.pipeline_id == pipeline_id and item.version == endpoint.default_version
+        for item in endpoint.pipeline_version_list
+    )
+
+
+def make_default(
+    session: Session, name: str, pipeline: wire.PublishedPipeline, description: str | None = None
+) -> wire.PipelineEndpoint:
+    """Make a pipeline the default version of an endpoint, which is created if there is none.
+
+    :param name: name of the endpoint.
+    :param description: for an endpoint that is created.
+    """
+    endpoint = find_endpoint(session, name)
+    if endpoint is None:
+        return session.send(wire.create_endpoint(name, description or f"Batch pipeline {name}", pipeline.id))
+    if is_default(endpoint, pipeline.id):
+        return endpoint
+    known = {item.pipeline_id: item.version for item in endpoint.pipeline_version_list}
+    versions = list(endpoint.pipeline_version_list)
+    if pipeline.id not in known:
+        # Versions are counted by whoever adds one, not by the service.
+        following = str(max((int(item.version) for item in versions), default=-1) + 1)
+        versions.append(wire.PipelineVersion(version=following, pipeline_id=pipeline.id))
+        known[pipeline.id] = following
+    changed = endpoint.model_copy(update={"pipeline_version_list": versions, "default_version": known[pipeline.id]})
+    log.info("Endpoint %s: default version is now %s.", name, changed.default_version)
+    return session.send(wire.update_endpoint(changed))
