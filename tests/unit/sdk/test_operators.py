@@ -1,0 +1,55 @@
+"""What the operators on this room refuse while a DAG is parsed, and what they show of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator
+from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Environment, Input, Output, ParallelRun
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> BatchPipeline:
+    (tmp_path / "score.py").write_text("def run(mini_batch): return mini_batch\n")
+    step = ParallelRun(
+        name="score",
+        source_directory=tmp_path,
+        entry_script="score.py",
+        inputs=[Input("rows", path="rows")],
+        environment=Environment("env"),
+        compute_target="cpu",
+        error_threshold=0,
+        output=Output("scores"),
+    )
+    return BatchPipeline("scoring", step)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"name": "other"}, "name='other'"),
+        ({"description": "d"}, "description='d'"),
+        ({"pipeline": "scoring"}, "pipeline='scoring'"),
+        ({"pipeline": lambda workspace: None}, "name=None"),
+        ({"pipeline": lambda workspace: None, "name": "n", "sdk_python": "/usr/bin/python3"}, "sdk_python="),
+    ],
+)
+def test_what_could_never_run_is_refused_at_once(
+    pipeline: BatchPipeline, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        AzureMLPublishPipelineOperator(task_id="publish", **{"pipeline": pipeline, **arguments})
+
+
+def test_the_json_form_is_taken_and_templated(pipeline: BatchPipeline) -> None:
+    data = pipeline.to_json()
+    data["step"]["compute_target"] = "{{ var_of_cluster }}"
+    operator = AzureMLPublishPipelineOperator(task_id="publish", pipeline=json.loads(json.dumps(data)))
+    operator.render_template_fields({"var_of_cluster": "gpu"})  # type: ignore[arg-type]
+    assert isinstance(operator.pipeline, dict)
+    assert BatchPipeline.from_json(operator.pipeline).step.compute_target == "gpu"

@@ -1,0 +1,99 @@
+"""Reuse by digest, and the switch of an endpoint, against a session that answers from a dict."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from airflow_provider_amlbatch.aml.call import Call
+from airflow_provider_amlbatch.aml.errors import NotFoundError
+from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
+from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.sdk import publishing
+
+
+class Service:
+    """Answers calls as the pipelines service would, and keeps what was written."""
+
+    def __init__(self, pipelines: list[dict[str, Any]], endpoint: dict[str, Any] | None = None) -> None:
+        self.pipelines = pipelines
+        self.endpoint = endpoint
+        self.written: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, call: Call[Any]) -> Any:
+        what = call.path.split("/pipelines/v1.0{workspace}", 1)[1]
+        if call.method != "GET":
+            self.written.append((f"{call.method} {what}", call.body))
+            return call.read({"Id": "e1", **call.body})
+        if what == "/Pipelines":
+            assert call.params == {"activeOnly": True}
+            return call.read(self.pipelines)
+        if self.endpoint is None:
+            raise NotFoundError("no such endpoint", status=404)
+        return call.read(self.endpoint)
+
+
+def session(*pipelines: dict[str, Any], endpoint: dict[str, Any] | None = None) -> tuple[Session, Service]:
+    service = Service(list(pipelines), endpoint)
+    return cast(Session, service), service
+
+
+def entity(pipeline_id: str, digest: str, day: int, name: str = "score") -> dict[str, Any]:
+    return {
+        "Id": pipeline_id,
+        "Name": name,
+        "Properties": {"amlbatch.digest": digest},
+        "CreatedDate": f"2026-11-{day:02}T00:00:00.0000000Z",
+    }
+
+
+def test_the_newest_pipeline_with_the_same_name_and_digest_is_found() -> None:
+    found, _ = session(
+        entity("old", "d1", 1), entity("new", "d1", 3), entity("other", "d2", 4), entity("alien", "d1", 5, "train")
+    )
+    same = publishing.find(found, "score", "d1")
+    assert same is not None
+    assert same.id == "new"
+    assert publishing.find(found, "score", "d3") is None
+
+
+ENDPOINT = {
+    "Id": "e1",
+    "Name": "live",
+    "DefaultVersion": "3",
+    "PipelineVersionList": [{"Version": "0", "PipelineId": "p0"}, {"Version": "3", "PipelineId": "p3"}],
+    "Etag": "kept",
+    "SomethingNew": 1,
+}
+
+
+def test_a_missing_endpoint_is_created_with_the_pipeline_as_its_version() -> None:
+    opened, service = session()
+    publishing.make_default(opened, "live", PublishedPipeline(id="p1"))
+    ((what, body),) = service.written
+    assert what == "POST /PipelineEndpoints/Create"
+    assert (body["Name"], body["PipelineId"]) == ("live", "p1")
+    assert body["Description"]  # the service wants one
+
+
+@pytest.mark.parametrize(
+    ("pipeline_id", "version", "versions"),
+    [("p9", "4", ["0", "3", "4"]), ("p0", "0", ["0", "3"])],
+    ids=["a new pipeline is added after the highest version", "a pipeline that is listed is only made default"],
+)
+def test_an_endpoint_is_switched_and_keeps_the_rest(pipeline_id: str, version: str, versions: list[str]) -> None:
+    opened, service = session(endpoint=ENDPOINT)
+    endpoint = publishing.make_default(opened, "live", PublishedPipeline(id=pipeline_id))
+    assert publishing.is_default(endpoint, pipeline_id)
+    ((what, body),) = service.written
+    assert what == "PUT /PipelineEndpoints/e1"
+    assert body["DefaultVersion"] == version
+    assert [item["Version"] for item in body["PipelineVersionList"]] == versions
+    assert (body["Etag"], body["SomethingNew"]) == ("kept", 1)
+
+
+def test_nothing_is_written_when_the_pipeline_is_the_default_already() -> None:
+    opened, service = session(endpoint=ENDPOINT)
+    publishing.make_default(opened, "live", PublishedPipeline(id="p3"))
+    assert service.written == []
