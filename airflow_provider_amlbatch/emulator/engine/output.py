@@ -1,0 +1,46 @@
+"""Joining the rows of all workers into the one file of ``append_row``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+_BLOCK = 1 << 20
+
+
+def collate(parts: Mapping[Path, int], target: Path) -> None:
+    """Write the rows of all workers into one file, which appears as a whole.
+
+    :param parts: the temporary files, and how many bytes of each belong to mini-batches that were answered for: a
+        worker may have died after it wrote and before it said so.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            headers = sorted(path.with_name(path.name + ".header") for path in parts)
+            header = next((path for path in headers if path.exists()), None)
+            if header is not None:
+                file.write(header.read_bytes())
+            for path in sorted(parts):
+                _copy(path, parts[path], file)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    for path in parts:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".header").unlink(missing_ok=True)
+
+
+def _copy(path: Path, length: int, target: BinaryIO) -> None:
+    if length == 0:
+        return
+    with open(path, "rb") as source:
+        while length > 0:
+            block = source.read(min(length, _BLOCK))
+            if not block:
+                raise OSError(f"{path} is {length} bytes shorter than its worker said.")
+            target.write(block)
+            length -= len(block)
