@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.errors import BadRequest, ServiceError, Unsupported
-from airflow_provider_amlbatch.emulator.paths import PathMiddleware
-from airflow_provider_amlbatch.emulator.routes import ROUTERS
+from airflow_provider_amlbatch.emulator.paths import BLOB_PREFIX, PathMiddleware
+from airflow_provider_amlbatch.emulator.routes import ROUTERS, blob
 from airflow_provider_amlbatch.emulator.state import StateFolder
 
 
@@ -47,17 +47,19 @@ def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://
     return app
 
 
-def _answer(request: Request, error: ServiceError) -> JSONResponse:
+def _answer(request: Request, error: ServiceError) -> Response:
+    if request.url.path.startswith(BLOB_PREFIX):
+        return blob.refusal(error)
     correlation = {"operation": uuid.uuid4().hex, "request": request.headers.get("x-ms-client-request-id", "")}
     return JSONResponse(error.body(correlation), status_code=error.status, headers=error.headers)
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     return _answer(request, error)
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = "; ".join(
         f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
@@ -66,13 +68,13 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, BadRequest(f"The request is not valid. {problems}"))
 
 
-def _no_route(request: Request, error: Exception) -> JSONResponse:
+def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
         return _answer(request, Unsupported(f"The emulator has no {request.method} {request.url.path}."))
     return _answer(request, BadRequest(str(error.detail)))
 
 
-def _defect(request: Request, error: Exception) -> JSONResponse:
+def _defect(request: Request, error: Exception) -> Response:
     # A defect of the emulator. Never a 5xx: the SDK would hide it behind minutes of retries.
     return _answer(request, Unsupported(f"The emulator failed at {request.method} {request.url.path}: {error!r}"))

@@ -7,18 +7,29 @@ metadata) is kept beside, and only for blobs that were uploaded with it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import TypedDict, Unpack
 
 from airflow_provider_amlbatch.aml.wire import Camel
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
 from airflow_provider_amlbatch.emulator.store import Store
+
+
+class Said(TypedDict, total=False):
+    """What an uploader may say about a blob."""
+
+    content_type: str | None
+    content_md5: str | None
+    metadata: dict[str, str] | None
 
 
 class BlobProperties(Camel):
@@ -58,6 +69,39 @@ class Blob:
         )
 
 
+class Upload:
+    """Content on its way in: written to disk and hashed as it comes, so that no blob is ever held in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        descriptor, path = tempfile.mkstemp(dir=folder)
+        self.path = Path(path)
+        self.size = 0
+        self._file = open(descriptor, "wb")  # noqa: SIM115  # closed by whoever takes the file
+        self._hash = hashlib.md5(usedforsecurity=False)
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    @property
+    def md5(self) -> str:
+        """MD5 of what came so far, in base64."""
+        return base64.b64encode(self._hash.digest()).decode()
+
+    def move(self, target: Path) -> None:
+        """Put the whole content where it belongs, in one step."""
+        self._file.close()
+        self.path.chmod(0o644)
+        self.path.replace(target)
+
+    def discard(self) -> None:
+        """Forget the content, unless it was moved."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
 class BlobStore:
     """The storage account: containers, blobs and the blocks of uploads that are not finished."""
 
@@ -79,7 +123,7 @@ class BlobStore:
 
     def has_container(self, name: str) -> bool:
         """Whether there is a container of that name."""
-        return "/" not in name and self._container(name).is_dir()
+        return bool(name) and "/" not in name and not name.startswith(".") and (self._root / name).is_dir()
 
     def path(self, container: str, name: str) -> Path:
         """Where the content of a blob, or of a folder of blobs, lies or would lie.
@@ -91,52 +135,56 @@ class BlobStore:
             raise BadRequest(f"The blob name {name!r} is not valid.", code="InvalidResourceName")
         return self._container(container).joinpath(*parts)
 
-    def put(
-        self,
-        container: str,
-        name: str,
-        chunks: Iterable[bytes],
-        *,
-        content_type: str | None = None,
-        content_md5: str | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Blob:
+    @contextmanager
+    def receiving(self) -> Iterator[Upload]:
+        """Take content in, to be put with :meth:`place` or :meth:`stage_block`; what is put nowhere is discarded."""
+        upload = Upload(self._staging)
+        try:
+            yield upload
+        finally:
+            upload.discard()
+
+    def put(self, container: str, name: str, chunks: Iterable[bytes], **said: Unpack[Said]) -> Blob:
         """Write a blob. It appears as a whole or not at all.
 
         :raises NotFound: if there is no such container.
         :raises Conflict: if a part of the name is itself a blob: content is kept as files, so ``a`` and ``a/b``
             cannot both exist here, as they cannot on a mounted container.
         """
+        with self.receiving() as upload:
+            for chunk in chunks:
+                upload.write(chunk)
+            return self.place(upload, container, name, **said)
+
+    def place(self, upload: Upload, container: str, name: str, **said: Unpack[Said]) -> Blob:
+        """Make a blob of received content; see :meth:`put`."""
         if not self.has_container(container):
             raise NotFound(f"The container {container!r} does not exist.", code="ContainerNotFound")
         target = self.path(container, name)
-        descriptor, beside = tempfile.mkstemp(dir=self._staging)
-        try:
-            with open(descriptor, "wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-            Path(beside).chmod(0o644)
-            self._place(Path(beside), target)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-        blob = Blob.of(container, name, target)
-        if content_type or content_md5 or metadata:
-            said = BlobProperties(
-                etag=blob.etag, content_type=content_type, content_md5=content_md5, metadata=metadata or {}
-            )
-            self._properties.put(f"{container}/{name}", said)
-        return blob
-
-    def _place(self, beside: Path, target: Path) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside.replace(target)
+            upload.move(target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise Conflict(
-                f"The emulator keeps blobs as files, and {target.name!r} is also a folder or a blob.",
+                f"The emulator keeps blobs as files, and a part of {name!r} is both a folder and a blob.",
                 code="EmulatorUnsupported",
             ) from None
+        blob = Blob.of(container, name, target)
+        self.describe(blob, **said)
+        return blob
+
+    def describe(self, blob: Blob, **said: Unpack[Said]) -> None:
+        """Replace what is said about a blob."""
+        if any(said.values()):
+            properties = BlobProperties(
+                etag=blob.etag,
+                content_type=said.get("content_type"),
+                content_md5=said.get("content_md5"),
+                metadata=said.get("metadata") or {},
+            )
+            self._properties.put(f"{blob.container}/{blob.name}", properties)
+        else:
+            self._properties.delete(f"{blob.container}/{blob.name}")
 
     def get(self, container: str, name: str) -> Blob:
         """The blob of that name.
@@ -154,7 +202,7 @@ class BlobStore:
         return said if said is not None and said.etag == blob.etag else BlobProperties(etag=blob.etag)
 
     def list_blobs(self, container: str, prefix: str = "", *, start_after: str = "") -> Iterator[Blob]:
-        """All blobs whose name begins with a prefix, in name order of their path parts, lazily."""
+        """All blobs whose name begins with a prefix, in the order of their names, lazily."""
         base = self._container(container)
         folder = PurePosixPath(prefix).parent if not prefix.endswith("/") else PurePosixPath(prefix)
         start = self.path(container, str(folder)) if str(folder) != "." else base
@@ -175,18 +223,14 @@ class BlobStore:
         blob.path.unlink()
         self._properties.delete(f"{container}/{name}")
 
-    def stage_block(self, container: str, name: str, block_id: str, chunks: Iterable[bytes]) -> None:
+    def stage_block(self, upload: Upload, container: str, name: str, block_id: str) -> None:
         """Keep one block of an upload until it is committed."""
         self.path(container, name)
         file = self._blocks(container, name) / _hex(block_id)
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f"{file.name}.{os.urandom(6).hex()}")
-        with open(beside, "wb") as output:
-            for chunk in chunks:
-                output.write(chunk)
-        beside.replace(file)
+        upload.move(file)
 
-    def commit_blocks(self, container: str, name: str, block_ids: list[str], **said: object) -> Blob:
+    def commit_blocks(self, container: str, name: str, block_ids: list[str], **said: Unpack[Said]) -> Blob:
         """Make a blob out of staged blocks, in this order.
 
         :raises BadRequest: if a block was never staged.
@@ -195,7 +239,7 @@ class BlobStore:
         files = [folder / _hex(block_id) for block_id in block_ids]
         if not all(file.is_file() for file in files):
             raise BadRequest("The specified block list is invalid: a block was not uploaded.", code="InvalidBlockList")
-        blob = self.put(container, name, _contents(files), **said)  # type: ignore[arg-type]  # passed on as given
+        blob = self.put(container, name, _contents(files), **said)
         shutil.rmtree(folder, ignore_errors=True)
         return blob
 
@@ -214,7 +258,8 @@ def _hex(text: str) -> str:
 
 def _walk(folder: Path) -> Iterator[Path]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        # A folder stands where the names of its blobs stand: "a-b" before "a/c", as "-" comes before "/".
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name + "/" if entry.is_dir() else entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:

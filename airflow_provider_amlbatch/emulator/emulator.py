@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.services.artifacts import ArtifactService
+from airflow_provider_amlbatch.emulator.services.blob import BlobService
+from airflow_provider_amlbatch.emulator.services.compute import ComputeService
+from airflow_provider_amlbatch.emulator.services.datastores import DatastoreService
+from airflow_provider_amlbatch.emulator.services.environments import EnvironmentService
+from airflow_provider_amlbatch.emulator.services.models import ModelService
+from airflow_provider_amlbatch.emulator.services.signatures import Signatures
+from airflow_provider_amlbatch.emulator.services.snapshots import SnapshotService
 from airflow_provider_amlbatch.emulator.services.workspace import WorkspaceService
 from airflow_provider_amlbatch.emulator.state import StateFolder
 from airflow_provider_amlbatch.emulator.store import Store
@@ -25,6 +33,14 @@ class Emulator:
         self.blobs = BlobStore(folder.blobs, self.store)
         self.tokens = Tokens(self.identity, clock)
         self.workspace = WorkspaceService(self.identity, self.base_url)
+        self.signatures = Signatures(self.identity, clock)
+        self.blob = BlobService(self.identity, self.base_url, self.blobs, self.signatures)
+        self.datastores = DatastoreService(self.identity, self.base_url, self.store, self.blobs)
+        self.artifacts = ArtifactService(self.blobs, self.blob)
+        self.models = ModelService(self.store, clock)
+        self.compute = ComputeService(self.identity, self.base_url, self.store, clock)
+        self.environments = EnvironmentService(self.store)
+        self.snapshots = SnapshotService(folder.snapshots, self.store, self.blobs, self.blob, clock)
 
     def start(self) -> None:
         """Begin what runs in the background."""

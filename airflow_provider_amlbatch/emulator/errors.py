@@ -32,8 +32,13 @@ class ServiceError(Exception):
         self.headers = headers or {}
 
     def body(self, correlation: dict[str, str]) -> dict[str, Any]:
-        """Both envelopes in one body: ``error`` for history and its neighbours, ``Error`` for /pipelines."""
+        """All envelopes in one body: ``error`` for history and its neighbours, ``Error`` for /pipelines, and the
+        bare fields for model management, whose clients look for ``statusCode`` in the body.
+        """
         return {
+            "statusCode": self.status,
+            "code": self.code,
+            "message": self.message,
             "error": {"code": self.code, "message": self.message, "details": [], "innerError": None},
             "correlation": correlation,
             "environment": "emulator",

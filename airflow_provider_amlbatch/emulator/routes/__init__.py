@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from airflow_provider_amlbatch.emulator.routes import aad, arm, control, discovery
+from airflow_provider_amlbatch.emulator.routes import (
+    aad,
+    arm,
+    artifacts,
+    blob,
+    compute,
+    control,
+    datastores,
+    discovery,
+    environments,
+    models,
+    snapshots,
+)
 
 ROUTERS: list[APIRouter] = [
     aad.router,
     arm.router,
+    artifacts.router,
+    blob.router,
+    compute.router,
     control.router,
+    datastores.router,
     discovery.router,
+    environments.router,
+    models.router,
+    snapshots.router,
 ]
