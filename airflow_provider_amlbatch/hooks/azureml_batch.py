@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_amlbatch.aml import history, pipelines
-from airflow_provider_amlbatch.aml.errors import AzureMLBatchError, NotFoundError
+from airflow_provider_amlbatch.aml.errors import (
+    AzureMLBatchError,
+    NotFoundError,
+    RunCanceledError,
+    RunFailedError,
+    RunReusedError,
+)
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import CONNECTION_TYPE, DEFAULT_CONNECTION, ConnectionSettings
+from airflow_provider_amlbatch.aml.status import RunStatus
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -23,6 +30,13 @@ if TYPE_CHECKING:
     from airflow_provider_amlbatch.aml.outputs import OutputPlace
     from airflow_provider_amlbatch.aml.pipelines import GraphInterface, PipelineEndpoint, PublishedPipeline
     from airflow_provider_amlbatch.aml.session import Session
+    from airflow_provider_amlbatch.results.of_run import RunResult
+
+
+OnReuse = Literal["warn", "fail", "ignore"]
+ON_REUSE = get_args(OnReuse)
+#: Property of a step run that names the run whose output it took over.
+REUSED_RUN_ID = "azureml.reusedrunid"
 
 
 class AzureMLBatchHook(BaseHook):
@@ -143,6 +157,63 @@ class AzureMLBatchHook(BaseHook):
             return False
         return True
 
+    def wait(self, run_id: str, poll_interval: float = 30.0, timeout: float | None = None) -> RunOutcome:
+        """Wait here until a run is over.
+
+        :param poll_interval: seconds between two questions.
+        :param timeout: seconds after which to give up; the run goes on.
+        :raises TimeoutError: if the time is over first.
+        """
+        from airflow_provider_amlbatch.aml.watcher import watcher_of
+
+        watched = watcher_of(self.session.settings).watch(run_id, poll_interval)
+        try:
+            return watched.result(timeout)
+        finally:
+            watched.cancel()
+
+    def look(self, run_id: str) -> RunOutcome | None:
+        """Look once whether a run is over. One that was started a moment ago may not be known everywhere yet."""
+        try:
+            return RunOutcome.of(self.get_run(run_id))
+        except NotFoundError:
+            return None
+
+    def conclude(self, outcome: RunOutcome, on_reuse: OnReuse = "ignore") -> str:
+        """Say what the end of a run means: the one place that turns it into a result or an exception.
+
+        :param on_reuse: what to do when a step took over an older run's output: ``warn``, ``fail`` or ``ignore``.
+        :return: the run id, if the run did what was asked.
+        :raises RunError: with a digest of what went wrong, if it did not.
+        """
+        if not outcome.succeeded:
+            from airflow_provider_amlbatch.aml.digest import failure_digest
+
+            digest = failure_digest(self.session, outcome, link=self.run_link(outcome.run_id))
+            kind = RunCanceledError if outcome.status is RunStatus.CANCELED else RunFailedError
+            raise kind(digest, run_id=outcome.run_id)
+        if on_reuse != "ignore":
+            self._check_reuse(outcome.run_id, on_reuse)
+        self.log.info("Run %s completed.", outcome.run_id)
+        return outcome.run_id
+
+    def _check_reuse(self, run_id: str, on_reuse: OnReuse) -> None:
+        reused = {
+            str(step.name): step.properties[REUSED_RUN_ID]
+            for step in self.children(run_id)
+            if step.properties.get(REUSED_RUN_ID)
+        }
+        if not reused:
+            return
+        steps = ", ".join(f"{name} (from {source})" for name, source in reused.items())
+        message = (
+            f"Run {run_id} computed nothing new in: {steps}. Set allow_reuse=False on the step, or hand over a "
+            "parameter that changes, if the data may have changed."
+        )
+        if on_reuse == "fail":
+            raise RunReusedError(message, run_id=run_id)
+        self.log.warning(message)
+
     def run_link(self, run_id: str) -> str:
         """Make the address of the page that shows a run."""
         settings = self.session.settings
@@ -197,3 +268,12 @@ class AzureMLBatchHook(BaseHook):
         from airflow_provider_amlbatch.aml.blobs import container_client
 
         return container_client(self.session, datastore)
+
+    def collect(self, run_id: str, destination: Any, **options: Any) -> RunResult:
+        """Read what a step of a finished run wrote into one table.
+
+        :param options: further arguments of :func:`~airflow_provider_amlbatch.results.of_run.collect_run`.
+        """
+        from airflow_provider_amlbatch.results.of_run import collect_run
+
+        return collect_run(self.session, run_id, destination, **options)

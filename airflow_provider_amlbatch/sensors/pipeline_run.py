@@ -1,0 +1,128 @@
+"""Wait for a pipeline run that something else has started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_amlbatch.aml.errors import AzureMLBatchError, RunError
+from airflow_provider_amlbatch.aml.outcome import RunOutcome
+from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
+from airflow_provider_amlbatch.triggers.pipeline_run import (
+    DEADLINE_PASSED,
+    SETTLE_TIME,
+    AzureMLPipelineRunTrigger,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class AzureMLPipelineRunSensor(BaseSensorOperator):
+    """Wait until a pipeline run is over, and succeed if it completed. The run id is the result.
+
+    A run that failed or was canceled fails the sensor at once and for good, or skips it with ``soft_fail``. The sensor
+    never cancels a run: it did not start it.
+
+    :param run_id: the run.
+    :param azureml_conn_id: connection to the workspace.
+    :param deferrable: whether to wait in the triggerer, without holding a worker; ``poke_interval`` and ``timeout``
+        count there too.
+    :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "azureml_conn_id")
+    operator_extra_links = (AzureMLRunLink(),)
+    ui_color = "#d6e9f8"
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        azureml_conn_id: str = DEFAULT_CONNECTION,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        settle_time: float = SETTLE_TIME,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.azureml_conn_id = azureml_conn_id
+        self.deferrable = deferrable
+        self.settle_time = settle_time
+
+    @cached_property
+    def hook(self) -> AzureMLBatchHook:
+        """The hook of the connection."""
+        return AzureMLBatchHook(self.azureml_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Wait as the sensor's mode says."""
+        AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
+        return self._wait(context) if self.deferrable else super().execute(context)
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look at the run once. A hiccup of the service is no answer, and no failure either."""
+        del context
+        try:
+            outcome = self.hook.look(self.run_id)
+        except AzureMLBatchError as error:
+            if not _passes(error):
+                raise
+            self.log.warning("Run %s could not be read; trying again. %s", self.run_id, error)
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome)) if outcome is not None else False
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Go on after a deferral."""
+        if event["status"] == DEADLINE_PASSED:
+            raise AirflowSensorTimeout(f"Run {self.run_id} was not over within timeout ({self.timeout} s).")
+        if "error" in event:
+            self.log.warning("The triggerer could not go on waiting for run %s: %s", self.run_id, event["error"])
+            return self._wait(context)
+        return self._conclude(RunOutcome.from_json(event))
+
+    def _wait(self, context: Context) -> str:
+        outcome = self.hook.look(self.run_id)
+        return self._defer(context) if outcome is None else self._conclude(outcome)
+
+    def _conclude(self, outcome: RunOutcome) -> str:
+        try:
+            return self.hook.conclude(outcome)
+        except RunError as error:
+            # Trying again cannot help: the run is over. This is also what soft_fail listens to.
+            raise AirflowFailException(str(error)) from error
+
+    def _defer(self, context: Context) -> NoReturn:
+        started = context["ti"].start_date
+        self.defer(
+            trigger=AzureMLPipelineRunTrigger(
+                run_id=self.run_id,
+                azureml_conn_id=self.azureml_conn_id,
+                poll_interval=self.poke_interval,
+                execution_deadline=(started + timedelta(seconds=self.timeout)).timestamp(),
+                not_before=time.time() + self.settle_time,
+                cancel_on_kill=False,
+                # An outlet's event is written by a worker only.
+                ends_task=not self.outlets,
+            ),
+            method_name="execute_complete",
+        )
+
+
+def _passes(error: AzureMLBatchError) -> bool:
+    from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
+    return isinstance(error, HICCUPS)

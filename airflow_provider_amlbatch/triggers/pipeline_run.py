@@ -1,0 +1,149 @@
+"""The trigger that waits for a pipeline run. It asks nobody itself: the process's run watcher does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+
+#: ``status`` of the event that says that the deadline passed.
+DEADLINE_PASSED = "DeadlinePassed"
+#: Seconds for which a deferral lasts at least, unless told otherwise (see ``not_before``).
+SETTLE_TIME = 6.0
+#: Airflow 3.3 calls ``on_kill`` itself; before, a canceled trigger has to find out why.
+_AIRFLOW_CALLS_ON_KILL = hasattr(BaseTrigger, "on_kill")
+
+
+class AzureMLPipelineRunTrigger(BaseTrigger):
+    """Fire when a pipeline run is over.
+
+    The event carries a run outcome as JSON, or ``status`` :data:`DEADLINE_PASSED`, or ``error``. Nothing but the end of
+    the run, the deadline, or a lasting refusal of the service ends the wait.
+
+    :param run_id: the run.
+    :param azureml_conn_id: the connection.
+    :param poll_interval: seconds between two questions about the run.
+    :param execution_deadline: epoch second at which the wait ends; absolute, so a restarted triggerer keeps it.
+    :param not_before: epoch second before which nothing is fired: a task that is resumed while its own process is still
+        being buried is failed by Airflow 3.2 to 3.3.
+    :param cancel_on_kill: whether a person who kills the waiting task ends the run as well.
+    :param ends_task: whether a run that completed ends the task here, without a worker; XCom gets the run id.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        azureml_conn_id: str,
+        poll_interval: float,
+        execution_deadline: float | None = None,
+        not_before: float = 0.0,
+        cancel_on_kill: bool = True,
+        ends_task: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.run_id = run_id
+        self.azureml_conn_id = azureml_conn_id
+        self.poll_interval = poll_interval
+        self.execution_deadline = execution_deadline
+        self.not_before = not_before
+        self.cancel_on_kill = cancel_on_kill
+        self.ends_task = ends_task
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class and the arguments to build the trigger again elsewhere."""
+        return (
+            "airflow_provider_amlbatch.triggers.pipeline_run.AzureMLPipelineRunTrigger",
+            {
+                "run_id": self.run_id,
+                "azureml_conn_id": self.azureml_conn_id,
+                "poll_interval": self.poll_interval,
+                "execution_deadline": self.execution_deadline,
+                "not_before": self.not_before,
+                "cancel_on_kill": self.cancel_on_kill,
+                "ends_task": self.ends_task,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire once."""
+        try:
+            await asyncio.sleep(self.not_before - time.time())
+            yield await self._wait()
+        except asyncio.CancelledError:
+            if not _AIRFLOW_CALLS_ON_KILL:
+                await self._cancel_if_killed()
+            raise
+
+    async def on_kill(self) -> None:
+        """Cancel the run of a task that a person killed."""
+        await self._cancel_if_killed()
+
+    async def _wait(self) -> TriggerEvent:
+        from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
+
+        try:
+            settings = await AzureMLBatchHook.read_settings(self.azureml_conn_id)
+            watched = (await asyncio.to_thread(_watcher_of, settings)).watch(self.run_id, self.poll_interval)
+            async with asyncio.timeout(_seconds_until(self.execution_deadline)):
+                outcome = await asyncio.wrap_future(watched)
+        except TimeoutError:
+            return TriggerEvent({"run_id": self.run_id, "status": DEADLINE_PASSED})
+        except AzureMLBatchError as error:
+            return TriggerEvent({"run_id": self.run_id, "status": "error", "error": str(error)})
+        if self.ends_task and outcome.succeeded:
+            return TaskSuccessEvent(xcoms={"return_value": self.run_id})
+        return TriggerEvent(outcome.to_json())
+
+    async def _cancel_if_killed(self) -> None:
+        """Cancel the run unless the task still waits for it.
+
+        Airflow 3.3.0 to 3.3.2 also calls ``on_kill`` when a trigger only moves to another triggerer; the task is then
+        still deferred. When its state cannot be read the run is left alone: a run too long beats a run destroyed.
+        """
+        if not self.cancel_on_kill:
+            return
+        try:
+            state = await self._task_state()
+        except Exception:
+            self.log.exception("Run %s is not canceled: the state of its task cannot be read.", self.run_id)
+            return
+        if state == "deferred":
+            self.log.info("Run %s is not canceled: its task still waits for it, in another triggerer.", self.run_id)
+            return
+        settings = await AzureMLBatchHook.read_settings(self.azureml_conn_id)
+        canceled = await asyncio.to_thread(_cancel, settings, self.run_id)
+        self.log.info("Run %s %s.", self.run_id, "was asked to end" if canceled else "had already ended")
+
+    async def _task_state(self) -> str | None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from asgiref.sync import sync_to_async
+
+        ti = self.task_instance
+        if ti is None:
+            raise LookupError("The trigger does not know its task instance.")
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+        return next((str(getattr(s, "value", s)) for s in states.get(ti.run_id, {}).values() if s), None)
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.time())
+
+
+def _watcher_of(settings: Any) -> Any:
+    # Imported and made away from the event loop, which must not wait for it.
+    from airflow_provider_amlbatch.aml.watcher import watcher_of
+
+    return watcher_of(settings)
+
+
+def _cancel(settings: Any, run_id: str) -> bool:
+    from airflow_provider_amlbatch.aml.session import Session
+
+    return AzureMLBatchHook(settings.conn_id, session=Session(settings)).cancel_run(run_id)
