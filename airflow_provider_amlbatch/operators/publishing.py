@@ -11,11 +11,14 @@ from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.published_pipeline import AzureMLPipelineLink
+from airflow_provider_amlbatch.operators.awaiting import AzureMLRunOperator, submission_key
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
+    from airflow_provider_amlbatch.aml.submission import SubmissionKey
     from airflow_provider_amlbatch.sdk.publishing import Published
 
 #: A definition, the JSON form of one, or a function that takes the SDK's Workspace and returns the SDK's Pipeline.
@@ -40,13 +43,25 @@ class AzureMLPublishPipelineOperator(BaseOperator):
     :param version: likewise. (templated)
     :param endpoint: name of a pipeline endpoint, of which the pipeline becomes the default version; it is created if
         there is none. (templated)
+    :param validate_with: before the endpoint follows, run the pipeline once with these datasets, by parameter name, as
+        in ``datasets=`` of the invoke operator; ``{}`` runs it with its defaults. If that run does not complete, the
+        task fails and the endpoint keeps its old default. A pipeline that passed once is not run again. (templated)
+    :param poll_interval: seconds between two questions about that run.
     :param always: publish even what is unchanged.
     :param sdk_python: path of a Python interpreter that has the Azure ML SDK, where Airflow's own has not. Not with a
         function, which lives in this interpreter.
     :param azureml_conn_id: connection to the workspace. (templated)
     """
 
-    template_fields: Sequence[str] = ("pipeline", "name", "description", "version", "endpoint", "azureml_conn_id")
+    template_fields: Sequence[str] = (
+        "pipeline",
+        "name",
+        "description",
+        "version",
+        "endpoint",
+        "validate_with",
+        "azureml_conn_id",
+    )
     operator_extra_links = (AzureMLPipelineLink(),)
     ui_color = "#d7ebfa"
 
@@ -58,6 +73,8 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         description: str | None = None,
         version: str | None = None,
         endpoint: str | None = None,
+        validate_with: Mapping[str, Any] | None = None,
+        poll_interval: float = 30.0,
         always: bool = False,
         sdk_python: str | None = None,
         azureml_conn_id: str = DEFAULT_CONNECTION,
@@ -69,27 +86,21 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         self.description = description
         self.version = version
         self.endpoint = endpoint
+        self.validate_with = validate_with
+        self.poll_interval = poll_interval
         self.always = always
         self.sdk_python = sdk_python
         self.azureml_conn_id = azureml_conn_id
+        self._trial: tuple[AzureMLBatchHook, str] | None = None
         _check_definition(pipeline, name=name, description=description, version=version, sdk_python=sdk_python)
+        _check_trial(pipeline, endpoint, validate_with)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Publish the pipeline, or find it published, and set the endpoint's default."""
-        from airflow_provider_amlbatch.sdk import publishing
-
         hook = AzureMLBatchHook(self.azureml_conn_id)
         published = self._publish(hook)
         AzureMLPipelineLink.persist(context, hook.session, published.pipeline.id)
-        switched = None
-        if self.endpoint:
-            endpoint = publishing.make_default(hook.session, self.endpoint, published.pipeline, self.description)
-            switched = {
-                "id": endpoint.id,
-                "name": endpoint.name,
-                "version": endpoint.default_version,
-                "endpoint": endpoint.url,
-            }
+        switched = self._switch(hook, self.endpoint, published.pipeline) if self.endpoint else None
         return {
             "id": published.pipeline.id,
             "name": published.pipeline.name,
@@ -98,6 +109,53 @@ class AzureMLPublishPipelineOperator(BaseOperator):
             "created": published.created,
             "pipeline_endpoint": switched,
         }
+
+    def on_kill(self) -> None:
+        """Cancel the trial run, if there is one."""
+        if self._trial is None:
+            return
+        from airflow_provider_amlbatch.aml.session import Session
+
+        hook, run_id = self._trial
+        try:
+            # A session of its own: the killed code may hold the locks of the other one.
+            AzureMLBatchHook(self.azureml_conn_id, session=Session(hook.settings)).cancel_run(run_id)
+        except Exception:
+            self.log.exception("The task was killed, and its trial run %s could not be canceled.", run_id)
+
+    def _switch(self, hook: AzureMLBatchHook, name: str, pipeline: PublishedPipeline) -> dict[str, Any]:
+        from airflow_provider_amlbatch.sdk import publishing
+
+        before = publishing.find_endpoint(hook.session, name)
+        if self.validate_with is not None and not publishing.is_default(before, pipeline.id):
+            self._try_out(hook, name, pipeline, self.validate_with)
+        endpoint = publishing.make_default(hook.session, name, pipeline, self.description)
+        return {
+            "id": endpoint.id,
+            "name": endpoint.name,
+            "version": endpoint.default_version,
+            "endpoint": endpoint.url,
+        }
+
+    def _try_out(
+        self, hook: AzureMLBatchHook, endpoint: str, pipeline: PublishedPipeline, datasets: Mapping[str, Any]
+    ) -> None:
+        from airflow_provider_amlbatch.aml.errors import RunError
+        from airflow_provider_amlbatch.sdk import publishing
+        from airflow_provider_amlbatch.sdk.errors import SmokeRunError
+
+        run_id = publishing.start_trial(hook.session, pipeline, hook.declared_interface(pipeline), datasets)
+        self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
+        self._trial = (hook, run_id)
+        try:
+            hook.conclude(hook.wait(run_id, self.poll_interval), on_reuse="warn")
+        except RunError as error:
+            raise SmokeRunError(
+                f"Pipeline {pipeline.name!r} ({pipeline.id}) is published, but its trial run did not complete; "
+                f"endpoint {endpoint!r} keeps its default version. {error}",
+                run_id=run_id,
+            ) from None
+        self._trial = None
 
     def _publish(self, hook: AzureMLBatchHook) -> Published:
         from airflow_provider_amlbatch.sdk import publishing
@@ -112,6 +170,81 @@ class AzureMLPublishPipelineOperator(BaseOperator):
                 always=self.always,
             )
         return publishing.publish(hook.session, _definition(self.pipeline), always=self.always, python=self.sdk_python)
+
+
+class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
+    """Submit a pipeline without publishing it, exactly once, and wait for its end.
+
+    The run id is the task's result. A retry adopts the run that an earlier try has submitted, as
+    :class:`~airflow_provider_amlbatch.operators.pipelines.AzureMLInvokePipelineOperator` does.
+
+    :param experiment_name: the experiment that the run belongs to. (templated)
+    :param pipeline: as for :class:`AzureMLPublishPipelineOperator`. (templated)
+    :param parameters: values of the pipeline's parameters, by name. (templated)
+    :param tags: tags of the run, besides those that name the task. (templated)
+    :param sdk_python: path of a Python interpreter that has the Azure ML SDK, where Airflow's own has not.
+    """
+
+    template_fields: Sequence[str] = (
+        *AzureMLRunOperator.template_fields,
+        "experiment_name",
+        "pipeline",
+        "parameters",
+        "tags",
+    )
+    template_fields_renderers = {"parameters": "json", "tags": "json"}
+    ui_color = "#d6e9f8"
+
+    def __init__(
+        self,
+        *,
+        experiment_name: str,
+        pipeline: Definition,
+        parameters: Mapping[str, str | int | float | bool] | None = None,
+        tags: Mapping[str, str] | None = None,
+        sdk_python: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.experiment_name = experiment_name
+        self.pipeline = pipeline
+        self.parameters = parameters
+        self.tags = tags
+        self.sdk_python = sdk_python
+        _check_definition(pipeline, sdk_python=sdk_python)
+        if isinstance(pipeline, BatchPipeline):
+            _check_parameters(pipeline, parameters or {})
+
+    def execute(self, context: Context) -> str:
+        """Submit the pipeline, or adopt the run of an earlier try, and wait."""
+        from airflow_provider_amlbatch.aml.submission import adoptable, find_runs
+
+        key = submission_key(context)
+
+        def ours(hook: AzureMLBatchHook) -> list[str]:
+            runs = find_runs(hook.session, key, self.experiment_name, None)
+            return [run.run_id for run in runs if key.is_on(run)]
+
+        found = adoptable(find_runs(self.hook.session, key, self.experiment_name, None), key)
+        if found is not None:
+            self.log.info("Run %s was started by an earlier try of this task; going on with it.", found.run_id)
+            return self.follow(context, found.run_id)
+        self.submitting(ours)
+        return self.follow(context, self._submit(key))
+
+    def _submit(self, key: SubmissionKey) -> str:
+        from airflow_provider_amlbatch.sdk import interpreter, publishing
+
+        arguments = {
+            "experiment_name": self.experiment_name,
+            "parameters": dict(self.parameters or {}),
+            "tags": {**{name: str(value) for name, value in (self.tags or {}).items()}, **key.tags},
+            "properties": key.tags,
+        }
+        if callable(self.pipeline):
+            return publishing.submit_built(self.hook.session, self.pipeline, **arguments)
+        arguments["spec"] = _definition(self.pipeline).to_json()
+        return str(interpreter.run(self.hook.session, "submit", arguments, python=self.sdk_python)["run_id"])
 
 
 def _definition(pipeline: BatchPipeline | Mapping[str, Any]) -> BatchPipeline:
@@ -139,3 +272,30 @@ def _check_definition(pipeline: object, *, sdk_python: str | None, **own: str | 
             )
         if "name" in own and own["name"] is None:
             raise ArgumentError("name=None is not accepted: a pipeline that a function builds needs a name.")
+
+
+def _check_trial(pipeline: object, endpoint: str | None, datasets: Mapping[str, Any] | None) -> None:
+    if datasets is None:
+        return
+    if endpoint is None:
+        raise ArgumentError(
+            f"validate_with={datasets!r} is not accepted without endpoint=: the trial run decides whether it follows."
+        )
+    if isinstance(pipeline, BatchPipeline):
+        known = sorted(name for name, default in pipeline.parameters.items() if default is None)
+        for name in datasets:
+            if name not in known:
+                raise ArgumentError(
+                    f"validate_with names {name!r}, which is no dataset parameter of the pipeline; it has: "
+                    f"{', '.join(known) or 'none'}. Set Input(parameter=...) to have one."
+                )
+
+
+def _check_parameters(pipeline: BatchPipeline, given: Mapping[str, Any]) -> None:
+    known = sorted(name for name, default in pipeline.parameters.items() if default is not None)
+    for name in given:
+        if name not in known:
+            raise ArgumentError(
+                f"parameters names {name!r}, which the pipeline does not declare; it declares: "
+                f"{', '.join(known) or 'none'}."
+            )

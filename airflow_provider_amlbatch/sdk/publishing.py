@@ -6,11 +6,14 @@ Looking up and switching are plain REST: an unchanged pipeline costs no import o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_amlbatch.aml import parameters, submission
 from airflow_provider_amlbatch.aml import pipelines as wire
+from airflow_provider_amlbatch.aml.call import Call
 from airflow_provider_amlbatch.aml.errors import NotFoundError
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.sdk import interpreter
@@ -78,6 +81,50 @@ def publish_built(
             return _reused(found)
         made = pipelines.publish(pipeline, name=name, digest=digest, description=description, version=version)
     return _created(session, made)
+
+
+def submit_built(session: Session, build: Callable[[Any], Any], **arguments: Any) -> str:
+    """Submit what a function of the user's own builds, without publishing it.
+
+    :param build: takes the SDK's ``Workspace`` and returns the SDK's ``Pipeline``.
+    :param arguments: as for :func:`airflow_provider_amlbatch.sdk.pipelines.submit`.
+    :returns: the run id.
+    """
+    from airflow_provider_amlbatch.sdk import pipelines, workspace
+
+    with workspace.opened(session) as opened:
+        return pipelines.submit(build(opened), **arguments)
+
+
+def start_trial(
+    session: Session,
+    pipeline: wire.PublishedPipeline,
+    interface: wire.GraphInterface,
+    datasets: Mapping[str, Any],
+) -> str:
+    """Start a run that shows whether a published pipeline works, or adopt one that shows it already.
+
+    :param interface: what the pipeline declares.
+    :param datasets: datasets by parameter name.
+    :returns: the run id.
+    :raises ArgumentError: if the pipeline declares no such dataset.
+    """
+    parameters.check(pipeline, interface, parameters={}, datasets=datasets, data_paths=())
+    values = {name: parameters.dataset_value(session, name, value) for name, value in datasets.items()}
+    info = wire.PipelineSubmissionInfo(
+        experiment_name=re.sub(r"[^A-Za-z0-9_-]+", "-", pipeline.name or "pipeline") + "-validation",
+        description=f"Trial run of {pipeline.name} before its endpoint follows",
+        run_source="Airflow",
+        run_type="HTTP",
+        data_set_definition_value_assignments=values or None,
+    )
+    data = sorted((name, value.to_wire()) for name, value in values.items())
+    key = submission.SubmissionKey.of("trial", pipeline.id, data, generation="")
+
+    def start(body: wire.PipelineSubmissionInfo) -> Call[wire.PipelineRun]:
+        return wire.submit_pipeline(pipeline.id, body)
+
+    return submission.submit_once(session, start, info, key, pipeline.id).run_id
 
 
 def _reused(found: wire.PublishedPipeline) -> Published:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError
-from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator
+from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator, AzureMLSubmitPipelineOperator
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Environment, Input, Output, ParallelRun
 
 
@@ -20,7 +20,7 @@ def pipeline(tmp_path: Path) -> BatchPipeline:
         name="score",
         source_directory=tmp_path,
         entry_script="score.py",
-        inputs=[Input("rows", path="rows")],
+        inputs=[Input("rows", path="rows", parameter="rows_data")],
         environment=Environment("env"),
         compute_target="cpu",
         error_threshold=0,
@@ -37,6 +37,8 @@ def pipeline(tmp_path: Path) -> BatchPipeline:
         ({"pipeline": "scoring"}, "pipeline='scoring'"),
         ({"pipeline": lambda workspace: None}, "name=None"),
         ({"pipeline": lambda workspace: None, "name": "n", "sdk_python": "/usr/bin/python3"}, "sdk_python="),
+        ({"validate_with": {"rows_data": "small"}}, "without endpoint="),
+        ({"validate_with": {"row_data": "small"}, "endpoint": "live"}, "no dataset parameter .* has: rows_data"),
     ],
 )
 def test_what_could_never_run_is_refused_at_once(
@@ -46,10 +48,15 @@ def test_what_could_never_run_is_refused_at_once(
         AzureMLPublishPipelineOperator(task_id="publish", **{"pipeline": pipeline, **arguments})
 
 
+def test_a_submission_with_an_unknown_parameter_is_refused_at_once(pipeline: BatchPipeline) -> None:
+    with pytest.raises(ArgumentError, match="parameters names 'batch'.* declares: none"):
+        AzureMLSubmitPipelineOperator(task_id="submit", experiment_name="e", pipeline=pipeline, parameters={"batch": 5})
+
+
 def test_the_json_form_is_taken_and_templated(pipeline: BatchPipeline) -> None:
     data = pipeline.to_json()
     data["step"]["compute_target"] = "{{ var_of_cluster }}"
     operator = AzureMLPublishPipelineOperator(task_id="publish", pipeline=json.loads(json.dumps(data)))
-    operator.render_template_fields({"var_of_cluster": "gpu"})  # type: ignore[arg-type]
+    operator.render_template_fields({"var_of_cluster": "gpu"})  # type: ignore[typeddict-unknown-key]
     assert isinstance(operator.pipeline, dict)
     assert BatchPipeline.from_json(operator.pipeline).step.compute_target == "gpu"
