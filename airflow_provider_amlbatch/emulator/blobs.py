@@ -162,8 +162,7 @@ class BlobStore:
             raise NotFound(f"The container {container!r} does not exist.", code="ContainerNotFound")
         target = self.path(container, name)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            upload.move(target)
+            _move(upload, target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise Conflict(
                 f"The emulator keeps blobs as files, and a part of {name!r} is both a folder and a blob.",
@@ -222,6 +221,15 @@ class BlobStore:
         blob = self.get(container, name)
         blob.path.unlink()
         self._properties.delete(f"{container}/{name}")
+        # Azure has no empty folders, and one would stand in the way of a blob of its name.
+        base = self._container(container)
+        for folder in blob.path.parents:
+            if folder == base:
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break  # not empty
 
     def stage_block(self, upload: Upload, container: str, name: str, block_id: str) -> None:
         """Keep one block of an upload until it is committed."""
@@ -250,6 +258,16 @@ class BlobStore:
 
     def _blocks(self, container: str, name: str) -> Path:
         return self._staging / "blocks" / container / _hex(name)
+
+
+def _move(upload: Upload, target: Path) -> None:
+    for _ in range(10):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return upload.move(target)
+        except FileNotFoundError:
+            continue  # the last blob of the folder was deleted, and the folder with it
+    raise Conflict(f"The folder of {target.name!r} is deleted as fast as it is made.")
 
 
 def _hex(text: str) -> str:

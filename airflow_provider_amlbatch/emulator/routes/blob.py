@@ -113,14 +113,14 @@ def get_container(call: Call, emulator: TheEmulator) -> Response:
     if call.comp != "list":
         return head_container(call, emulator)
     query = call.query
-    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     try:
         limit = int(query.get("maxresults", "5000"))
     except ValueError:
         raise BadRequest("maxresults is not a number.", code="InvalidQueryParameterValue") from None
-    page = emulator.blob.list_blobs(call.container, prefix, delimiter, query.get("marker", ""), limit)
-    include = query.get("include", "").split(",")
-    return _xml(list_blobs_xml(call.container, prefix, delimiter, page, with_metadata="metadata" in include))
+    page = emulator.blob.list_blobs(
+        call.container, query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", ""), limit
+    )
+    return _xml(list_blobs_xml(call.container, query, page))
 
 
 @router.head("/{container}")

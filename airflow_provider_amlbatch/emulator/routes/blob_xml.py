@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
@@ -27,11 +28,16 @@ def list_containers_xml(names: list[str]) -> str:
     return f"{_HEAD}<EnumerationResults><Containers>{entries}</Containers><NextMarker/></EnumerationResults>"
 
 
-def list_blobs_xml(container: str, prefix: str, delimiter: str, page: Listing, *, with_metadata: bool) -> str:
-    """Write a page of blobs."""
+def list_blobs_xml(container: str, asked: Mapping[str, str], page: Listing) -> str:
+    """Write a page of blobs.
+
+    :param asked: the query of the request. Clients take page size and delimiter for the next page from the reply.
+    """
     parts = [_HEAD, f"<EnumerationResults ContainerName={quoteattr(container)}>"]
-    parts.append(f"<Prefix>{escape(prefix)}</Prefix>" if prefix else "")
-    parts.append(f"<Delimiter>{escape(delimiter)}</Delimiter>" if delimiter else "")
+    for parameter, element in (("prefix", "Prefix"), ("maxresults", "MaxResults"), ("delimiter", "Delimiter")):
+        if asked.get(parameter):
+            parts.append(f"<{element}>{escape(asked[parameter])}</{element}>")
+    with_metadata = "metadata" in asked.get("include", "").split(",")
     parts.append("<Blobs>")
     parts += [_blob(blob, said, with_metadata) for blob, said in page.blobs]
     parts += [f"<BlobPrefix>{_name(name)}</BlobPrefix>" for name in page.prefixes]
