@@ -49,7 +49,7 @@ def test_what_could_never_run_is_refused_at_once(
 
 
 def test_a_submission_with_an_unknown_parameter_is_refused_at_once(pipeline: BatchPipeline) -> None:
-    with pytest.raises(ArgumentError, match="parameters names 'batch'.* declares: none"):
+    with pytest.raises(ArgumentError, match=r"parameters names 'batch'.* declares: none"):
         AzureMLSubmitPipelineOperator(task_id="submit", experiment_name="e", pipeline=pipeline, parameters={"batch": 5})
 
 
