@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -66,10 +67,18 @@ def _obtain(credential: Credential, scope: str) -> AccessToken:
         raise AuthenticationError(f"No token for {scope} could be had: {redact(str(error)).strip()}") from None
 
 
+def _quiet() -> None:
+    # At INFO, azure-core writes a dozen lines a request into the task's log. Who wants them sets the level.
+    logger = logging.getLogger("azure.core.pipeline.policies.http_logging_policy")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+
+
 def credential_of(settings: ConnectionSettings, cloud: Cloud) -> Credential:
     """Make the credential that a connection asks for."""
     from azure import identity
 
+    _quiet()
     common: dict[str, Any] = {"authority": cloud.authority}
     if settings.ca_bundle:
         common["connection_verify"] = settings.ca_bundle

@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 #: Seconds to wait for a connection, and between two bytes of an answer.
 TIMEOUT = (10.0, 60.0)
-#: A call is tried so often, and no longer than so many seconds.
+#: A call is tried so often unless told otherwise, and no longer than so many seconds.
 ATTEMPTS = 6
 PATIENCE = 120.0
 FIRST_PAUSE = 0.5
@@ -65,6 +65,7 @@ class Session:
     :param credential: gives tokens; made from the settings unless handed in.
     :param clock: current epoch seconds.
     :param sleep: waits between two tries, in seconds.
+    :param attempts: how often a call is tried; 1 for somebody who wants to know at once.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Session:
         credential: Credential | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.settings = settings
         self._http = http or _plain_http()
         self._credential = credential
         self._clock = clock
         self._sleep = sleep
+        self._attempts = attempts
         self._discovery = threading.RLock()
 
     def send(self, call: Call[T]) -> T:
@@ -190,7 +193,7 @@ class Session:
         retrying = Retrying(
             retry=retry_if_exception(repeat),
             wait=_pause,
-            stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(PATIENCE),
+            stop=stop_after_attempt(self._attempts) | stop_before_delay(PATIENCE),
             sleep=self._sleep,
             before_sleep=_log_repetition,
             reraise=True,

@@ -88,20 +88,23 @@ class AzureMLBatchHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for a token, the workspace and its pipelines, and say which of them fails."""
-        checks: list[tuple[str, Callable[[], object]]] = [
-            ("Reading the connection", lambda: self.settings),
-            ("Finding the cloud", lambda: self.session.cloud),
-            ("Obtaining a token", lambda: self.session.token()),
-            ("Reading the workspace", lambda: self.session.workspace),
-            ("Finding the workspace's services", lambda: self.session.services),
-            ("Listing published pipelines", lambda: self.session.send_once(pipelines.list_pipelines())),
-        ]
-        for doing, check in checks:
-            try:
+        from airflow_provider_amlbatch.aml.session import Session
+
+        doing = "Reading the connection"
+        try:
+            session = Session(self.settings, attempts=1)
+            checks: list[tuple[str, Callable[[], object]]] = [
+                ("Finding the cloud", lambda: session.cloud),
+                ("Obtaining a token", session.token),
+                ("Reading the workspace", lambda: session.workspace),
+                ("Finding the workspace's services", lambda: session.services),
+                ("Listing published pipelines", lambda: session.send(pipelines.list_pipelines())),
+            ]
+            for doing, check in checks:  # noqa: B007 - read after an error
                 check()
-            except AzureMLBatchError as error:
-                return False, f"{doing} failed: {error}"
-        workspace = self.session.workspace
+        except AzureMLBatchError as error:
+            return False, f"{doing} failed: {error}"
+        workspace = session.workspace
         return True, f"Workspace {workspace.name} in {workspace.location} answers, and its pipelines can be listed."
 
     @classmethod

@@ -128,7 +128,7 @@ class AzureMLRunOperator(BaseOperator):
 
         try:
             # A session of its own: the killed code may hold the locks of the other one.
-            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings))
+            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings, attempts=2))
             for run_id in self._runs_to_cancel(hook):
                 canceled = hook.cancel_run(run_id)
                 self.log.info("Run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
