@@ -133,14 +133,17 @@ def test_rules_beyond_the_published_cases(rule: dict[str, Any], created: str, ex
 
 
 def test_slots_that_a_jump_puts_out_of_order_come_in_order() -> None:
-    rule = ScheduleRecurrence(
-        "Day", 1, "2026-03-01T00:00:00", "Pacific Standard Time", hours=[2, 3], minutes=[0, 30, 45]
-    )
-    created = utc("2026-03-08T09:00")
-    expected = ["2026-03-08T10:00:00Z", "2026-03-08T10:30:00Z", "2026-03-08T10:45:00Z", "2026-03-09T09:00:00Z"]
-    assert fires(rule, "2026-03-08T09:00:00Z", 4) == expected
-    assert rule.previous_before(utc("2026-03-08T10:40"), created=created) == utc("2026-03-08T10:30")
-    assert rule.previous_before(utc("2026-03-08T10:00"), created=created) is None
+    # On Lord Howe Island 02:00 becomes 02:30: the slot of 02:15 falls on 02:45, behind that of 02:30.
+    rule = ScheduleRecurrence("Day", 1, "2026-10-01T00:00:00", "Lord Howe Standard Time", hours=[2], minutes=[15, 30])
+    created = utc("2026-10-03T00:00")
+    assert fires(rule, "2026-10-03T00:00:00Z", 3) == [
+        "2026-10-03T15:30:00Z",
+        "2026-10-03T15:45:00Z",
+        "2026-10-04T15:15:00Z",
+    ]
+    assert rule.previous_before(utc("2026-10-04T00:00"), created=created) == utc("2026-10-03T15:45")
+    assert rule.previous_before(utc("2026-10-03T15:45"), created=created) == utc("2026-10-03T15:30")
+    assert rule.previous_before(utc("2026-10-03T15:30"), created=created) is None
 
 
 def test_nothing_lies_before_the_first_run() -> None:
