@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_amlbatch.aml.errors import redact
 from airflow_provider_amlbatch.sdk.errors import SdkError
 from airflow_provider_amlbatch.sdk.spec import (
     BatchPipeline,
@@ -146,7 +147,13 @@ class _Builder:
         from azureml.core.conda_dependencies import CondaDependencies
 
         if not wanted.is_built:
-            return SdkEnvironment.get(self._workspace, wanted.name, version=wanted.version)
+            try:
+                return SdkEnvironment.get(self._workspace, wanted.name, version=wanted.version)
+            except Exception as error:  # the SDK raises no other type here
+                raise SdkError(
+                    f"Environment {wanted.name!r} cannot be had from workspace {self._workspace.name!r}; name one that "
+                    f"it has, or say what is in it: {redact(' '.join(str(error).split()))[:300]}"
+                ) from None
         if wanted.conda_file is not None:
             made = SdkEnvironment.from_conda_specification(wanted.name, str(wanted.conda_file))
         else:

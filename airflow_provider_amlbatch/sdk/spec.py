@@ -49,7 +49,8 @@ class Input:
     :param path: a path or glob on the datastore, or several.
     :param datastore: name of the datastore of ``path``; None is the workspace's default.
     :param kind: ``file`` (``run()`` gets paths) or ``tabular`` (``run()`` gets a DataFrame). For ``path``, tabular
-        means files of delimited text with a header, or Parquet where every path ends in ``.parquet``.
+        means files of delimited text with a header, or Parquet where every path ends in ``.parquet``; the types of
+        delimited columns are inferred from what is there when the pipeline is published.
     :param parameter: name of a pipeline parameter that can replace the data at each invocation.
     :param partition_format: template of the paths, such as ``/{store}/{brand}/*.csv``, for ``partition_keys``.
     """

@@ -97,6 +97,7 @@ def _import_sdk(session: Session) -> None:
                 "or name an interpreter that has them with sdk_python=."
             ) from None
     wanted = session.cloud
+    logging.getLogger("azureml").setLevel(logging.WARNING)
     managers = {str(cloud.name): str(cloud.endpoints.resource_manager).rstrip("/") for cloud in KNOWN_CLOUDS}
     known = managers.get(wanted.name)
     if known != wanted.resource_manager:
@@ -142,7 +143,7 @@ def _sentence(error: Exception) -> str:
 
 
 class _LogStream(io.TextIOBase):
-    """Turns what is printed into log lines."""
+    """Turns what the SDK prints into debug lines; what matters is logged by whoever called it."""
 
     def __init__(self) -> None:
         self._rest = ""
@@ -156,5 +157,5 @@ class _LogStream(io.TextIOBase):
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line.strip():
-                log.info("%s", redact(line.rstrip()))
+                log.debug("%s", redact(line.rstrip()))
         return len(text)
