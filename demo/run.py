@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import emulated
-import local_airflow
 from rich.console import Console
 from rich.table import Table
+
+import emulated
+import local_airflow
 
 FOLDER = local_airflow.REPOSITORY / ".demo"
 STATE = FOLDER / "emulator"

@@ -32,8 +32,8 @@ class AzureMLCollectResultsOperator(BaseOperator):
     row count and the comparison as extra.
 
     :param run_id: the pipeline run; usually ``invoke.output``. (templated)
-    :param destination: file to write, a local path or a URL for ``ObjectStoragePath``. Its ending says what: ``.parquet``,
-        ``.csv`` or ``.jsonl``. (templated)
+    :param destination: file to write, a local path or a URL for ``ObjectStoragePath``. Its ending says what it is:
+        ``.parquet``, ``.csv`` or ``.jsonl``. (templated)
     :param step_name: step whose output it is; may be left out when only one step fits. (templated)
     :param output_name: name of the output; may be left out when there is only one. (templated)
     :param files: name, or glob, of the files in the output: one for ``append_row``, such as ``*.parquet`` for
