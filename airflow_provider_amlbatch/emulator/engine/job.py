@@ -34,7 +34,10 @@ class TabularInput:
     """Rows of a TabularDataset.
 
     :param format: ``delimited``, ``parquet`` or ``json_lines``.
-    :param options: how to read it: ``delimiter``, ``encoding``, ``header``, ``infer_column_types``, ``columns``, ...
+    :param options: how to read it, all optional. For every format ``columns``, the list of those to keep. For delimited
+        text ``delimiter`` (","), ``encoding`` ("utf8", spelled as Azure or Python spells it), ``header`` ("every_file",
+        "first_file" or "none"), ``infer_column_types`` (True), ``column_types`` (column to "string", "integer",
+        "decimal", "boolean" or "datetime"), ``empty_as_string`` (False), ``support_multi_line`` (False).
     """
 
     name: str

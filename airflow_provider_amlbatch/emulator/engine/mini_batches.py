@@ -147,6 +147,7 @@ class Queue:
         self._writer = open(path, "wb")  # noqa: SIM115
         self._reader = open(path, "rb")  # noqa: SIM115
         self._taken = 0
+        self._closed = False
         self.created = 0
         self.items = 0
         self.finished = False
@@ -161,6 +162,8 @@ class Queue:
                 total = -1 if mini_batch.total is None else mini_batch.total
                 items += max(total, 0)
                 self._writer.write(b"%d %d %s\n" % (created - 1, total, json.dumps(mini_batch.payload).encode()))
+                if self._closed:
+                    return
                 if time.monotonic() > next_flush:
                     self._publish(created, items)
                     next_flush = time.monotonic() + _FLUSH_INTERVAL
@@ -186,7 +189,8 @@ class Queue:
         return Task(int(index), None if total == b"-1" else int(total), line)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and cut no more."""
+        self._closed = True
         self._reader.close()
 
     @property

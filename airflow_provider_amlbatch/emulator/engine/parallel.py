@@ -61,6 +61,8 @@ class _ParallelStep:
         self._files: dict[Path, int] = {}
         self._started = self._last_progress = time.monotonic()
         self._first_init_failure: float | None = None
+        self._status = RunStatus.RUNNING
+        self._queue = Queue(execution.scratch / "mini_batches")
         self._next_retrying_check = self._started + _RETRYING_CHECK_INTERVAL
         self._limit = settings.run_invocation_timeout + settings.task_overhead_timeout
 
@@ -78,7 +80,8 @@ class _ParallelStep:
             return self._fail(str(failure))
         finally:
             self._pool.close()
-            self._execution.publish(RunStatus.FINALIZING, self._ledger.progress())
+            self._queue.close()
+            self._publish()
         self._summary.end(self._ledger, "Completed", None)
         return Outcome(RunStatus.COMPLETED, exit_code=0)
 
@@ -106,7 +109,6 @@ class _ParallelStep:
                 f"append_row needs an output, and the step has none named {self._settings.output_name!r}."
             )
         self._nodes = self._planner.nodes()
-        self._queue = Queue(self._execution.scratch / "mini_batches")
         self._delivery = Delivery(self._queue, self._settings.at_least_once, seed=step.run_id)
         pieces = mini_batches.cut(inputs, self._settings, environment.arguments(step))
         threading.Thread(target=self._queue.fill, args=(pieces,), name="scheduling", daemon=True).start()
@@ -139,11 +141,16 @@ class _ParallelStep:
         self._check_time()
         now = time.monotonic()
         if now >= self._next_retrying_check:
-            self._next_retrying_check = now + _RETRYING_CHECK_INTERVAL
+            self._status = RunStatus.RUNNING
+        self._queue = Queue(execution.scratch / "mini_batches")
+        self._next_retrying_check = now + _RETRYING_CHECK_INTERVAL
             self._check_threshold(with_retrying=True)
         self._start_workers()
-        self._execution.publish(RunStatus.RUNNING, self._ledger.progress())
+        self._publish()
         self._logs.flush()
+
+    def _publish(self) -> None:
+        self._execution.publish(self._status, self._ledger.progress())
 
     def _take_stock(self) -> None:
         finished = self._queue.finished  # looked at before the counts, which may still grow
@@ -351,7 +358,8 @@ class _ParallelStep:
     def _finish(self) -> None:
         self._take_stock()
         self._check_threshold(with_retrying=False)
-        self._execution.publish(RunStatus.FINALIZING, self._ledger.progress())
+        self._status = RunStatus.FINALIZING
+        self._publish()
         self._dismiss()
         if self._settings.output_action != "append_row":
             return

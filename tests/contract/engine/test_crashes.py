@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 from engine_bench import Bench, wait_until
 
@@ -33,7 +35,7 @@ def pids(bench: Bench) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+    return Path(f"/proc/{pid}").exists()
 
 
 def test_killed_controller_reads_as_failed_and_takes_its_workers_along(bench: Bench) -> None:
@@ -104,7 +106,7 @@ def test_hanging_run_is_killed_and_tried_again(bench: Bench) -> None:
 def test_always_hanging_run_fails_its_items(bench: Bench) -> None:
     bench.files(2)
     bench.script(marked(bench, "time.sleep(600)"))
-    settings = {"run_invocation_timeout": 0.2, "task_overhead_timeout": 0.1, "run_max_try": 2}
+    settings: dict[str, Any] = {"run_invocation_timeout": 0.2, "task_overhead_timeout": 0.1, "run_max_try": 2}
     step = bench.run(bench.step(error_threshold=1, progress_update_timeout=30, **settings))
     assert step.status is RunStatus.FAILED
     assert step.error_message is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+from pathlib import Path
 
 from engine_bench import Bench, wait_until
 
@@ -95,4 +95,4 @@ def test_cancel_ends_the_run_and_its_workers(bench: Bench) -> None:
     report = bench.wait()
     assert (report.status, report.steps["step"].status) == (RunStatus.CANCELED, RunStatus.CANCELED)
     for path in pids:
-        assert not os.path.exists(f"/proc/{path.stem}")
+        assert not Path(f"/proc/{path.stem}").exists()
