@@ -89,7 +89,7 @@ class AzureMLRegisterModelOperator(BaseOperator):
         models.check_name(self.model_name)
         if self.run_id:
             return self._register(models.digest_of_run(self.run_id, self.model_path), self.model_path)
-        with _local(self.model_path, self.object_storage_conn_id) as path:
+        with fetched(self.model_path, self.object_storage_conn_id) as path:
             return self._register(models.digest_of_path(path), str(path))
 
     def _register(self, digest: str, model_path: str) -> dict[str, Any]:
@@ -115,14 +115,14 @@ class AzureMLRegisterModelOperator(BaseOperator):
 
 
 @contextmanager
-def _local(place: str, conn_id: str | None) -> Iterator[Path]:
+def fetched(place: str, conn_id: str | None) -> Iterator[Path]:
     """Give a local copy of what a path or URL names, for the duration of a block."""
     if "://" not in place:
         yield Path(place).absolute()
         return
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    remote = ObjectStoragePath(place, conn_id=conn_id)
+    remote = ObjectStoragePath(place.rstrip("/"), conn_id=conn_id)
     if not remote.exists():
         raise ArgumentError(f"model_path={place!r} does not exist; give the URL of a file or folder that does.")
     with tempfile.TemporaryDirectory(prefix="model-") as folder:

@@ -22,6 +22,8 @@ from airflow_provider_amlbatch.sdk.spec import (
 )
 
 T = TypeVar("T")
+#: Raised when another release builds something else from the same definition, so that everything is published anew.
+_FORMAT = 1
 _PARAMETER_KEYS = {"parameter", "default"}
 
 
@@ -46,7 +48,7 @@ def from_json(data: Mapping[str, Any]) -> BatchPipeline:
 
 def digest(pipeline: BatchPipeline) -> str:
     """Compute SHA-256 over the definition and the content of what it refers to on this machine."""
-    data = to_json(pipeline)
+    data = {**to_json(pipeline), "format": _FORMAT}
     data["step"]["source_directory"] = source.digest(Path(pipeline.step.source_directory))
     conda_file = pipeline.step.environment.conda_file
     if conda_file is not None:

@@ -1,8 +1,8 @@
 """Carry out SDK work, here or in another interpreter.
 
 The other one gets one JSON object on its standard input, the connection among it, and gives one back; nothing secret
-is on a command line. It needs the SDK and pydantic, and neither Airflow nor this package: it is shown where this
-package lies.
+is on a command line. It needs Python 3.11, the SDK, pydantic and tenacity, but neither Airflow nor this package: it is
+shown where this package lies.
 """
 
 from __future__ import annotations

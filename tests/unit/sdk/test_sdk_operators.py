@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.operators.models import fetched
 from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator, AzureMLSubmitPipelineOperator
+from airflow_provider_amlbatch.sdk.models import digest_of_path
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Environment, Input, Output, ParallelRun
 
 
@@ -27,6 +29,20 @@ def pipeline(tmp_path: Path) -> BatchPipeline:
         output=Output("scores"),
     )
     return BatchPipeline("scoring", step)
+
+
+def test_a_model_behind_a_url_is_fetched_under_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "store" / "model"
+    (folder / "part").mkdir(parents=True)
+    (folder / "part" / "weights").write_bytes(b"12")
+    for url in (folder.as_uri() + "/", (folder / "part" / "weights").as_uri()):
+        with fetched(url, None) as path:
+            assert tmp_path not in path.parents
+            original = folder if url.endswith("/") else folder / "part" / "weights"
+            assert digest_of_path(path) == digest_of_path(original)
+        assert not path.exists()
+    with pytest.raises(ArgumentError, match="does not exist"), fetched((folder / "none").as_uri(), None):
+        pass
 
 
 @pytest.mark.parametrize(
