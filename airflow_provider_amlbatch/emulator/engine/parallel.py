@@ -141,9 +141,7 @@ class _ParallelStep:
         self._check_time()
         now = time.monotonic()
         if now >= self._next_retrying_check:
-            self._status = RunStatus.RUNNING
-        self._queue = Queue(execution.scratch / "mini_batches")
-        self._next_retrying_check = now + _RETRYING_CHECK_INTERVAL
+            self._next_retrying_check = now + _RETRYING_CHECK_INTERVAL
             self._check_threshold(with_retrying=True)
         self._start_workers()
         self._publish()

@@ -66,6 +66,7 @@ class PartitionFormat:
     def _value(self, name: str, text: str) -> Any:
         if name not in self._times:
             return text
-        numbers = dict(zip(self._times[name], (int(number) for number in re.findall(r"\d+", text)), strict=True))
+        digits = iter(re.sub(r"\D", "", text))
+        numbers = {unit: int("".join(next(digits) for _ in unit)) for unit in self._times[name]}
         defaults = {"yyyy": 1, "MM": 1, "dd": 1}
         return {"datetime": datetime(*(numbers.get(unit, defaults.get(unit, 0)) for unit in _TIME_UNITS)).isoformat()}  # type: ignore[arg-type]
