@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from airflow_provider_amlbatch.aml.call import Page
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, RESOURCE_MANAGER, SIGNED_IN, TheEmulator
 from airflow_provider_amlbatch.emulator.services.compute import ComputeResource
@@ -21,7 +20,7 @@ _OPERATIONS = "/subscriptions/{subscription}/providers/Microsoft.MachineLearning
 
 @router.get(_READ, dependencies=[DATA_PLANE])
 @router.get(_COMPUTES, dependencies=[RESOURCE_MANAGER])
-def list_computes(emulator: TheEmulator) -> Page[dict[str, Any]]:
+def list_computes(emulator: TheEmulator) -> dict[str, Any]:
     """List the clusters."""
     return emulator.compute.list_computes()
 

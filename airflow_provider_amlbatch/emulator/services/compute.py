@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_amlbatch.aml.call import Page
 from airflow_provider_amlbatch.aml.wire import Camel, Instant, format_time
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, Unsupported
@@ -15,7 +14,7 @@ from airflow_provider_amlbatch.emulator.state import Identity
 from airflow_provider_amlbatch.emulator.store import Store
 
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,22}[A-Za-z0-9])?")
-#: What the SDK may ask of a cluster that makes no difference here.
+#: How far a cluster scales unless something is said.
 _DEFAULT_NODES = 4
 
 
@@ -75,9 +74,9 @@ class ComputeService:
         """
         return self._resource(self._existing(name))
 
-    def list_computes(self) -> Page[dict[str, Any]]:
-        """All clusters."""
-        return Page[dict[str, Any]](value=[self._resource(cluster) for cluster in self._clusters.find()])
+    def list_computes(self) -> dict[str, Any]:
+        """All clusters, in one page: the SDK would follow a ``nextLink`` that is null."""
+        return {"value": [self._resource(cluster) for cluster in self._clusters.find()]}
 
     def put(self, name: str, given: ComputeResource) -> dict[str, Any]:
         """Make a cluster, or change it.
