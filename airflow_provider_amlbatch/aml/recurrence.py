@@ -179,18 +179,24 @@ class ScheduleRecurrence:
                 return found
         return plan.first_run if plan.first_run is not None and plan.first_run < instant else None
 
-    def describe(self) -> str:
-        """Say in one English sentence when the rule fires."""
+    def summary(self) -> str:
+        """Say in a few English words when the rule fires, without zone and start."""
         unit = self.frequency.lower()
         every = f"Every {unit}" if self.interval == 1 else f"Every {self.interval} {unit}s"
+        return " ".join(part for part in (every, self._days_in_words(), self._times_in_words()) if part)
+
+    def describe(self, creation: str = "its creation") -> str:
+        """Say in one English sentence when the rule fires.
+
+        :param creation: what to call the instant from which a rule without ``start_time`` counts.
+        """
         since = ""
         if self.start_time is not None:
-            since = f"from {self.start_time:%Y-%m-%d %H:%M}"
+            since = f" from {self.start_time:%Y-%m-%d %H:%M}"
         elif self.needs_anchor:
-            since = "counted from its creation"
+            since = f" counted from {creation}"
         zone = "UTC" if self.time_zone is None else self.time_zone
-        parts = [every, self._days_in_words(), self._times_in_words(), f"({zone})", since]
-        return " ".join(part for part in parts if part) + "."
+        return f"{self.summary()} ({zone}){since}."
 
     def warnings(self) -> list[str]:
         """Return one sentence for each trap that the rule walks into."""
@@ -341,7 +347,9 @@ class ScheduleRecurrence:
 def _utc(name: str, instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ArgumentError(f"{name} must be an aware datetime, not {instant.isoformat()} without a time zone.")
-    return instant.astimezone(UTC)
+    utc = instant.astimezone(UTC)
+    # Airflow hands in pendulum's subclass, whose arithmetic does not mix with the standard library's.
+    return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def _list(values: tuple[Any, ...] | None) -> list[Any] | None:

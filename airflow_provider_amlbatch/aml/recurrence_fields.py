@@ -81,7 +81,7 @@ def parse_start_time(start_time: Any, time_zone: str | None) -> datetime | None:
                 f"start_time {start_time.isoformat()} carries a tzinfo: give the wall-clock time without it, and the "
                 "zone in time_zone."
             )
-        parsed = start_time.replace(microsecond=0)
+        parsed = datetime.combine(start_time.date(), start_time.time().replace(microsecond=0))
     else:
         parsed = _parse_start_text(check_text("start_time", start_time), time_zone)
     if parsed.year not in _YEARS:
