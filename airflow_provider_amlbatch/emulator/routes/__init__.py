@@ -11,10 +11,14 @@ from airflow_provider_amlbatch.emulator.routes import (
     blob,
     compute,
     control,
+    datasets,
     datastores,
     discovery,
     environments,
+    history,
     models,
+    pipeline_runs,
+    pipelines,
     snapshots,
 )
 
@@ -25,9 +29,13 @@ ROUTERS: list[APIRouter] = [
     blob.router,
     compute.router,
     control.router,
+    datasets.router,
     datastores.router,
     discovery.router,
     environments.router,
+    history.router,
     models.router,
+    pipeline_runs.router,
+    pipelines.router,
     snapshots.router,
 ]

@@ -1,0 +1,373 @@
+"""From a graph and its assignments to a job that the engine executes: local paths, literal arguments, variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionValue
+from airflow_provider_amlbatch.emulator.engine import job as engine
+from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
+from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
+from airflow_provider_amlbatch.emulator.services import graph as graphs
+from airflow_provider_amlbatch.emulator.services.dataflow import Dataflow, Locate
+from airflow_provider_amlbatch.emulator.services.datasets import SavedDataset
+from airflow_provider_amlbatch.emulator.services.graph import (
+    Argument,
+    Assignments,
+    DatasetNode,
+    Graph,
+    ModuleEntity,
+    ModuleNode,
+    OutputSetting,
+)
+from airflow_provider_amlbatch.emulator.services.parallel_arguments import CommandLine, read_value
+from airflow_provider_amlbatch.emulator.services.step_environment import Interpreter, interpreter
+
+PARALLEL_STEP = "ParallelRunStep"
+SCRIPT_STEP = "PythonScriptStep"
+
+#: Name of the output that the SDK adds to say "run after".
+_BOOKKEEPING = "_run_after_output"
+
+#: Where PipelineData and OutputFileDatasetConfig go by default.
+_PIPELINE_DATA = "azureml/{run-id}/{output-name}"
+_DATASET_OUTPUT = "dataset/{run-id}/{output-name}"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the compiler asks of the services."""
+
+    module: Callable[[str], ModuleEntity]
+    dataset: Callable[[DataSetDefinitionValue], SavedDataset]
+    data_source: Callable[[str], DataPath]
+    locate: Locate
+    default_datastore: str
+    snapshot: Callable[[str], Path]
+    artifacts: Callable[[str], Path]
+    variables: Callable[[str], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an output goes."""
+
+    datastore: str
+    path: str
+
+
+@dataclass(frozen=True)
+class CompiledStep:
+    """A step's job and what the services keep about it. ``input_key`` is what reuse compares."""
+
+    job: engine.StepJob
+    node: ModuleNode
+    module: ModuleEntity
+    compute: str
+    node_count: int
+    places: dict[str, Place]
+    interpreter: Interpreter
+    input_key: dict[str, object]
+    dataset_ids: dict[str, str]
+
+
+class Compiler:
+    """Compiles one run."""
+
+    def __init__(self, graph: Graph, values: Assignments, run_ids: dict[str, str], around: Surroundings) -> None:
+        """Take what is to be compiled.
+
+        :param values: assignments, with the defaults of what was not assigned.
+        :param run_ids: step run id by node id.
+        """
+        self._graph = graph
+        self._values = values
+        self._run_ids = run_ids
+        self._around = around
+        self._modules = {node.id: around.module(node.module_id) for node in graph.module_nodes or ()}
+        self._places: dict[str, dict[str, Place]] = {}
+
+    def compile(self) -> tuple[CompiledStep, ...]:
+        """Compile the steps, in an order in which they may run.
+
+        :raises BadRequest: if the graph or a value is wrong.
+        :raises Unsupported: if it needs what the emulator does not do.
+        """
+        ordered = _ordered(self._graph)
+        for node in ordered:
+            self._places[node.id] = self._output_places(node)
+        return tuple(self._step(node) for node in ordered)
+
+    def parameters(self, node: ModuleNode) -> dict[str, str | None]:
+        """Every parameter of a node with its value."""
+        values: dict[str, str | None] = {
+            parameter.name: parameter.default_value
+            for parameter in self._modules[node.id].structured_interface.parameters
+        }
+        for assignment in node.module_parameters or ():
+            if assignment.is_pipeline_parameter:
+                values[assignment.name] = self._pipeline_parameter(str(assignment.value))
+            elif assignment.value is not None:
+                values[assignment.name] = assignment.value
+        return values
+
+    def _pipeline_parameter(self, name: str) -> str | None:
+        if name in self._values.parameters:
+            return self._values.parameters[name]
+        raise BadRequest(f"The graph uses the pipeline parameter {name!r}, which has no value and no default.")
+
+    def _step(self, node: ModuleNode) -> CompiledStep:
+        module = self._modules[node.id]
+        kind = module.step_type or (PARALLEL_STEP if module.module_type == "BatchInferencing" else SCRIPT_STEP)
+        values = self.parameters(node)
+        if kind not in (PARALLEL_STEP, SCRIPT_STEP) or values.get("Command"):
+            raise Unsupported(
+                f"The step {module.name!r} is a {'CommandStep' if values.get('Command') else kind}; the emulator runs "
+                f"{PARALLEL_STEP} and {SCRIPT_STEP}."
+            )
+        run_id = self._run_ids[node.id]
+        configuration = node.run_configuration()
+        environment = configuration.get("environment") or {}
+        python = interpreter(environment)
+        inputs, dataset_ids, keys = self._inputs(node)
+        arguments = self._arguments(node, module, values, dataset_ids, is_script=kind == SCRIPT_STEP)
+        node_count = _node_count(values.get("NodeCount"), configuration.get("nodeCount"))
+        places = self._places[node.id]
+        outputs = tuple(
+            engine.Output(name, str(self._around.locate(place.datastore, place.path))) for name, place in places.items()
+        )
+        variables = self._around.variables(run_id) | self._data_variables(node, module, inputs, outputs, dataset_ids)
+        variables |= {str(name): str(value) for name, value in (environment.get("environmentVariables") or {}).items()}
+        variables |= _parameter_variables(module, values)
+        parallel = CommandLine.parse(arguments).to_settings(node_count) if kind == PARALLEL_STEP else None
+        if parallel is not None and parallel.output_name is not None and parallel.output_name not in places:
+            raise BadRequest(f"The step {module.name!r} writes to {parallel.output_name!r}, which is no output of it.")
+        step = engine.StepJob(
+            run_id=run_id,
+            node_id=node.id,
+            name=module.name or node.id,
+            source=str(self._source(module)),
+            artifacts=str(self._around.artifacts(run_id)),
+            interpreter=python.path,
+            environment=variables,
+            arguments=arguments,
+            inputs=inputs,
+            outputs=outputs,
+            depends_on=tuple(self._run_ids[source] for source in _sources(self._graph, node.id)),
+            script=values.get("Script") if kind == SCRIPT_STEP else None,
+            parallel=parallel,
+            timeout=float(configuration.get("maxRunDurationSeconds") or 0) or None,
+        )
+        if kind == SCRIPT_STEP and not step.script:
+            raise BadRequest(f"The step {module.name!r} names no script.")
+        key = {
+            "module": module.identifier_hash,
+            "snapshot": module.storage_id,
+            "arguments": [argument if isinstance(argument, str) else dict(argument) for argument in arguments],
+            "parameters": dict(sorted((name, value) for name, value in values.items() if value is not None)),
+            "environment": environment,
+            "inputs": keys,
+        }
+        compute = values.get("Target") or configuration.get("target")
+        if not compute or compute == "local":
+            raise Unsupported(f"The step {module.name!r} names no compute target; the emulator runs on AmlCompute.")
+        return CompiledStep(step, node, module, str(compute), node_count, places, python, key, dataset_ids)
+
+    def _source(self, module: ModuleEntity) -> Path:
+        if not module.storage_id:
+            raise BadRequest(f"The module {module.name!r} has no snapshot of its source folder.")
+        return self._around.snapshot(module.storage_id)
+
+    def _arguments(
+        self,
+        node: ModuleNode,
+        module: ModuleEntity,
+        values: dict[str, str | None],
+        dataset_ids: dict[str, str],
+        *,
+        is_script: bool,
+    ) -> tuple[engine.Argument, ...]:
+        direct = _direct_inputs(node, module) if is_script else frozenset()
+
+        def resolve(argument: Argument) -> engine.Argument | None:
+            name = argument.value or ""
+            if argument.value_type in ("Literal", "0"):
+                return name
+            if argument.value_type in ("Parameter", "1"):
+                return values.get(name)
+            if argument.value_type in ("Input", "2"):
+                # A dataset that is not mounted reaches a script as its id.
+                if name in direct and name in dataset_ids:
+                    return dataset_ids[name]
+                return {"input": name}
+            if argument.value_type in ("Output", "3"):
+                return {"output": name}
+            raise Unsupported(f"The emulator does not know arguments of the type {argument.value_type!r}.")
+
+        resolved = (resolve(argument) for argument in module.structured_interface.arguments or ())
+        return tuple("" if argument is None else argument for argument in resolved)
+
+    def _inputs(self, node: ModuleNode) -> tuple[tuple[engine.Input, ...], dict[str, str], dict[str, object]]:
+        inputs: list[engine.Input] = []
+        dataset_ids: dict[str, str] = {}
+        keys: dict[str, object] = {}
+        transformed = {
+            setting.name: setting.additional_transformations
+            for setting in node.module_input_settings or ()
+            if setting.additional_transformations
+        }
+        for edge in self._graph.edges or ():
+            name = edge.destination_input_port.port_name
+            if edge.destination_input_port.node_id != node.id or name is None or _is_bookkeeping(name):
+                continue
+            source = self._graph.source(edge.source_output_port.node_id)
+            if source is not None:
+                flow, saved_id = self._data(source)
+                keys[name] = saved_id or [list(location) for location in flow.locations]
+                if saved_id is not None:
+                    dataset_ids[name] = saved_id
+            elif _is_bookkeeping(edge.source_output_port.port_name or ""):
+                continue
+            else:
+                flow = self._upstream(str(edge.source_output_port.node_id), str(edge.source_output_port.port_name))
+                keys[name] = [edge.source_output_port.node_id, edge.source_output_port.port_name]
+            if name in transformed:
+                flow = dataflows.transform(flow, dataflows.transformations(str(transformed[name])))
+            inputs.append(flow.to_input(name, self._around.locate))
+        return tuple(inputs), dataset_ids, keys
+
+    def _upstream(self, node_id: str, port: str) -> Dataflow:
+        place = self._places.get(node_id, {}).get(port)
+        if place is None:
+            raise BadRequest(
+                f"An edge of the graph begins at the output {port!r} of {node_id!r}, which does not exist."
+            )
+        return Dataflow(((place.datastore, place.path),))
+
+    def _data(self, source: DatasetNode) -> tuple[Dataflow, str | None]:
+        if source.data_path_parameter_name:
+            path = self._values.data_paths.get(source.data_path_parameter_name)
+            if path is None:
+                raise BadRequest(f"The data path parameter {source.data_path_parameter_name!r} has no value.")
+            return self._path(path), None
+        if source.dataset_id:
+            return self._path(self._around.data_source(source.dataset_id)), None
+        definition = source.data_set_definition or graphs.DataSetDefinition()
+        value = definition.value
+        if definition.parameter_name:
+            value = self._values.datasets.get(definition.parameter_name)
+            if value is None:
+                raise BadRequest(f"The dataset parameter {definition.parameter_name!r} has no value.")
+        if value is None:
+            raise BadRequest(f"The dataset node {source.id!r} names no dataset.", code="GraphDatasetNotFound")
+        if value.literal_value is not None:
+            return self._path(value.literal_value), None
+        saved = self._around.dataset(value)
+        return dataflows.parse(saved.dataflow_json or ""), saved.id
+
+    def _path(self, path: DataPath) -> Dataflow:
+        datastore = path.data_store_name or self._around.default_datastore
+        return Dataflow(((datastore, (path.relative_path or "").strip("/")),))
+
+    def _output_places(self, node: ModuleNode) -> dict[str, Place]:
+        settings = {setting.name: setting for setting in node.module_output_settings or ()}
+        places = {}
+        for output in self._modules[node.id].structured_interface.outputs:
+            if output.skip_processing or _is_bookkeeping(output.name):
+                continue
+            setting = settings.get(output.name) or OutputSetting(
+                name=output.name, data_store_name=output.data_store_name
+            )
+            template = _PIPELINE_DATA
+            if setting.dataset_output_options is not None:
+                template = setting.dataset_output_options.path_on_datastore or _DATASET_OUTPUT
+            path = template.replace("{run-id}", self._run_ids[node.id]).replace("{output-name}", output.name)
+            places[output.name] = Place(setting.data_store_name or self._around.default_datastore, path.strip("/"))
+        return places
+
+    def _data_variables(
+        self,
+        node: ModuleNode,
+        module: ModuleEntity,
+        inputs: tuple[engine.Input, ...],
+        outputs: tuple[engine.Output, ...],
+        dataset_ids: dict[str, str],
+    ) -> dict[str, str]:
+        """What ``Run.input_datasets`` and ``Run.output_datasets`` are read from."""
+        direct = _direct_inputs(node, module)
+        variables: dict[str, str] = {}
+        modes = []
+        for item in inputs:
+            if item.name in dataset_ids:
+                is_direct = item.name in direct or item.kind == "tabular"
+                modes.append(f"{item.name}:{'direct' if is_direct else 'mount'}")
+                variables[item.name] = dataset_ids[item.name] if is_direct else item.root or item.patterns[0]
+        if modes:
+            variables["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
+        configured = {s.name for s in node.module_output_settings or () if s.dataset_output_options is not None}
+        files = {output.name: output.path for output in outputs if output.name in configured}
+        if files:
+            variables |= files | {"AZUREML_DATASET_FILE_OUTPUTS": ";".join(files)}
+        return variables
+
+
+def _direct_inputs(node: ModuleNode, module: ModuleEntity) -> frozenset[str]:
+    modes = {declared.name: declared.data_store_mode for declared in module.structured_interface.inputs}
+    modes |= {s.name: s.data_store_mode for s in node.module_input_settings or () if s.data_store_mode}
+    return frozenset(name for name, mode in modes.items() if (mode or "").lower() == "direct")
+
+
+def _parameter_variables(module: ModuleEntity, values: dict[str, str | None]) -> dict[str, str]:
+    variables = {}
+    for parameter in module.structured_interface.parameters:
+        value = values.get(parameter.name)
+        if parameter.set_environment_variable and value is not None:
+            variables[parameter.environment_variable_override or f"AML_PARAMETER_{parameter.name}"] = value
+    return variables
+
+
+def _node_count(assigned: str | None, configured: object) -> int:
+    text = str(assigned or configured or 1)
+    count = read_value("node_count", text, int)
+    if count < 1:
+        raise BadRequest(f"'node_count' is {count}; it must be at least 1.", code="InvalidParameterValue")
+    return count
+
+
+def _is_bookkeeping(port: str) -> bool:
+    return port.startswith(_BOOKKEEPING)
+
+
+def _sources(graph: Graph, node_id: str) -> list[str]:
+    """Ids of the steps that must come before a step."""
+    found = [
+        str(edge.source_output_port.node_id)
+        for edge in graph.edges or ()
+        if edge.destination_input_port.node_id == node_id and graph.node(edge.source_output_port.node_id) is not None
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _ordered(graph: Graph) -> list[ModuleNode]:
+    waiting = list(graph.module_nodes or ())
+    if not waiting:
+        raise BadRequest("The graph has no steps.")
+    done: set[str] = set()
+    ordered: list[ModuleNode] = []
+    while waiting:
+        ready = [node for node in waiting if done.issuperset(_sources(graph, node.id))]
+        if not ready:
+            names = ", ".join(sorted(node.id for node in waiting))
+            raise BadRequest(f"The steps {names} wait for each other: the graph has a cycle.")
+        ordered += ready
+        done.update(node.id for node in ready)
+        waiting = [node for node in waiting if node.id not in done]
+    return ordered
+
+
+def key_text(key: dict[str, object]) -> str:
+    """What reuse compares, as text that is the same for the same key."""
+    return json.dumps(key, sort_keys=True, default=str)

@@ -1,0 +1,215 @@
+"""Dataset definitions as the SDK writes them: a small YAML document inside a JSON string.
+
+The blobs of a datastore are plain files, so an input is read in place: a definition becomes local paths and options.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import yaml
+
+from airflow_provider_amlbatch.emulator.engine.job import FileInput, Input, TabularInput
+from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
+
+#: Maps a datastore's name and a path on it to the place on this machine.
+Locate = Callable[[str, str], Path]
+
+_LOCATION = re.compile(r"^azureml://.*?/?datastores/(?P<datastore>[^/]+)/paths/?(?P<path>.*)$", re.IGNORECASE)
+_WILDCARD = re.compile(r"[*?]")
+
+#: The reader's words for headers, and the engine's.
+_HEADERS = {
+    "no_header": "none",
+    "from_first_file": "first_file",
+    "all_files_same_headers": "every_file",
+    "all_files_different_headers": "every_file",
+}
+
+#: The reader's names of column types, and the engine's.
+_TYPES = {"string": "string", "boolean": "boolean", "int": "integer", "float": "decimal", "datetime": "datetime"}
+
+#: Options of ``read_delimited`` that only say how the native reader goes about it.
+_READER_OPTIONS = {"partition_size", "invalid_lines"}
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """A definition, read.
+
+    :param locations: pairs of datastore and path or glob on it.
+    :param format: ``file``, or how the rows are written.
+    :param options: how to read the rows.
+    """
+
+    locations: tuple[tuple[str, str], ...]
+    format: Literal["file", "delimited", "parquet", "json_lines"] = "file"
+    options: dict[str, Any] = field(default_factory=dict)
+    partition_format: str | None = None
+
+    def to_input(self, name: str, locate: Locate) -> Input:
+        """The input of a step."""
+        patterns = tuple(str(locate(datastore, path)) for datastore, path in self.locations)
+        root = common_root(patterns)
+        if self.format == "file":
+            return FileInput(name, patterns, root=root, partition_format=self.partition_format)
+        return TabularInput(
+            name, patterns, self.format, self.options, root=root, partition_format=self.partition_format
+        )
+
+
+def parse(text: str) -> Dataflow:
+    """Read a definition.
+
+    :param text: ``{"blocks": [], "meta": {"RsDataflow": "<YAML>"}}``, or the YAML itself.
+    :raises BadRequest: if it is not a definition.
+    :raises Unsupported: if it asks for a transformation that the emulator does not do.
+    """
+    document = _document(text)
+    locations = tuple(_location(entry) for entry in document.get("paths") or ())
+    if not locations:
+        raise BadRequest("The dataset definition names no paths.", code="InvalidDataset")
+    return transform(Dataflow(locations), document.get("transformations") or [])
+
+
+def transform(dataflow: Dataflow, steps: list[Any]) -> Dataflow:
+    """Apply transformations, in their order.
+
+    :raises Unsupported: if one of them is not known.
+    """
+    for step in steps:
+        if not isinstance(step, dict) or len(step) != 1:
+            raise Unsupported(f"The emulator does not know the dataset transformation {step!r}.")
+        ((kind, value),) = step.items()
+        dataflow = _apply(dataflow, kind, value)
+    return dataflow
+
+
+def transformations(text: str) -> list[Any]:
+    """The transformations of a definition that has no paths, such as what is done to an earlier step's output."""
+    steps = _document(text).get("transformations") or []
+    return steps if isinstance(steps, list) else []
+
+
+def folder_definition(datastore_uri: str, path: str) -> str:
+    """Write the definition of a FileDataset over a folder.
+
+    :param datastore_uri: ``azureml://.../datastores/<name>``.
+    """
+    document = {"type": "mltable", "paths": [{"pattern": f"{datastore_uri}/paths/{path.strip('/')}/**"}]}
+    return json.dumps({"blocks": [], "meta": {"RsDataflow": yaml.safe_dump(document, sort_keys=False)}})
+
+
+def common_root(patterns: tuple[str, ...]) -> str:
+    """The folder that a step sees as the input: the file itself for a single file, else what all patterns share."""
+    if len(patterns) == 1 and Path(patterns[0]).is_file():
+        return patterns[0]
+    folders = [_folder_of(pattern) for pattern in patterns]
+    return os.path.commonpath(folders)
+
+
+def _folder_of(pattern: str) -> str:
+    wildcard = _WILDCARD.search(pattern)
+    if wildcard is not None:
+        return pattern[: wildcard.start()].rpartition("/")[0]
+    return str(Path(pattern).parent) if Path(pattern).is_file() else pattern
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        if text.lstrip().startswith("{"):
+            text = json.loads(text)["meta"]["RsDataflow"]
+        document = yaml.safe_load(text)
+    except (ValueError, KeyError, TypeError, yaml.YAMLError):
+        document = None
+    if not isinstance(document, dict):
+        raise BadRequest(
+            "The dataset definition cannot be read: the emulator takes what azureml-dataprep 4 and later write.",
+            code="InvalidDataset",
+        )
+    return document
+
+
+def _location(entry: Any) -> tuple[str, str]:
+    value = next((entry[kind] for kind in ("pattern", "file", "folder") if kind in entry), None)
+    if not isinstance(value, str):
+        raise BadRequest(f"The dataset path {entry!r} is not a pattern, a file or a folder.", code="InvalidDataset")
+    match = _LOCATION.match(value)
+    if match is None:
+        raise Unsupported(f"The emulator reads datasets from its own datastores only, not from {value!r}.")
+    return match["datastore"], unquote(match["path"]).strip("/")
+
+
+def _apply(dataflow: Dataflow, kind: str, value: Any) -> Dataflow:
+    if kind == "extract_columns_from_partition_format":
+        return Dataflow(dataflow.locations, dataflow.format, dataflow.options, value["partition_format"])
+    if kind == "read_delimited" and dataflow.format == "file":
+        return _read_as(dataflow, "delimited", _delimited(value))
+    if kind == "read_parquet" and dataflow.format == "file":
+        return _read_as(dataflow, "parquet", _path_column(value))
+    if kind == "read_json_lines" and dataflow.format == "file":
+        return _read_as(dataflow, "json_lines", _path_column(value) | {"encoding": value.get("encoding", "utf8")})
+    if dataflow.format != "file":
+        if kind == "keep_columns":
+            return _with(dataflow, columns=_names(value))
+        if kind == "convert_column_types":
+            return _with(dataflow, column_types=dataflow.options.get("column_types", {}) | _types(value))
+    raise Unsupported(
+        f"The emulator does not do the dataset transformation {kind!r} of a {dataflow.format} dataset: "
+        "make the dataset without it, or do it in the script."
+    )
+
+
+def _read_as(
+    dataflow: Dataflow, kind: Literal["delimited", "parquet", "json_lines"], options: dict[str, Any]
+) -> Dataflow:
+    return Dataflow(dataflow.locations, kind, options, dataflow.partition_format)
+
+
+def _with(dataflow: Dataflow, **options: Any) -> Dataflow:
+    return Dataflow(dataflow.locations, dataflow.format, dataflow.options | options, dataflow.partition_format)
+
+
+def _delimited(value: dict[str, Any]) -> dict[str, Any]:
+    known = {"delimiter", "encoding", "header", "support_multi_line", "empty_as_string", "infer_column_types"}
+    known |= {"path_column", "include_path_column"} | _READER_OPTIONS
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise Unsupported(f"The emulator does not know the option {unknown[0]!r} of delimited files.")
+    return {
+        "delimiter": value.get("delimiter", ","),
+        "encoding": value.get("encoding", "utf8"),
+        "header": _HEADERS.get(value.get("header", "all_files_same_headers"), "every_file"),
+        "support_multi_line": bool(value.get("support_multi_line", False)),
+        "empty_as_string": bool(value.get("empty_as_string", False)),
+        "infer_column_types": bool(value.get("infer_column_types", False)),
+    } | _path_column(value)
+
+
+def _path_column(value: dict[str, Any]) -> dict[str, Any]:
+    if value.get("include_path_column"):
+        raise Unsupported("The emulator does not add a path column to rows: make the dataset with include_path=False.")
+    return {}
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(name) for name in value]
+
+
+def _types(conversions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Column name to the name of its type; how a time is written is left to the reader."""
+
+    def kind(given: Any) -> str:
+        name = str(next(iter(given))) if isinstance(given, dict) else str(given)
+        if name not in _TYPES:
+            raise Unsupported(f"The emulator does not know the column type {name!r}; it knows {', '.join(_TYPES)}.")
+        return _TYPES[name]
+
+    return {name: kind(entry["column_type"]) for entry in conversions for name in _names(entry["columns"])}

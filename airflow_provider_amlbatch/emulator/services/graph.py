@@ -1,0 +1,221 @@
+"""Graphs as the pipelines service is sent them: modules, datasets, and the edges between them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from airflow_provider_amlbatch.aml.pipelines import ACTIVE, DataPath, DataSetDefinitionValue, GraphInterface
+from airflow_provider_amlbatch.aml.wire import Instant, Pascal
+
+#: The SDK sends enumerations as digits or as names, and numbers where strings are declared.
+Text = Annotated[str, BeforeValidator(lambda value: value if value is None or isinstance(value, str) else str(value))]
+
+#: ``ValueType`` of an assignment that stands for a pipeline parameter.
+_GRAPH_PARAMETER = ("1", "GraphParameterName")
+
+
+class Argument(Pascal):
+    """One element of a command line. ``value_type`` is Literal, Parameter, Input or Output."""
+
+    value_type: Text = "Literal"
+    value: Text | None = None
+
+
+class InterfaceInput(Pascal):
+    """An input that a module declares."""
+
+    name: str
+    data_type_ids_list: list[str] = []
+    data_store_mode: Text | None = None
+    skip_processing: bool | None = None
+    is_optional: bool | None = None
+
+
+class InterfaceOutput(Pascal):
+    """An output that a module declares. The SDK's bookkeeping outputs are to be skipped."""
+
+    name: str
+    data_type_id: str | None = None
+    data_store_name: str | None = None
+    data_store_mode: Text | None = None
+    skip_processing: bool | None = None
+
+
+class InterfaceParameter(Pascal):
+    """A parameter that a module declares."""
+
+    name: str
+    default_value: Text | None = None
+    is_optional: bool | None = None
+    set_environment_variable: bool | None = None
+    environment_variable_override: str | None = None
+
+
+class StructuredInterface(Pascal):
+    """What a module takes and gives."""
+
+    inputs: list[InterfaceInput] = []
+    outputs: list[InterfaceOutput] = []
+    parameters: list[InterfaceParameter] = []
+    metadata_parameters: list[InterfaceParameter] = []
+    arguments: list[Argument] | None = None
+
+
+class ModuleEntity(Pascal):
+    """A module: a step's code and interface. ``storage_id`` is the snapshot of its source folder."""
+
+    id: str = ""
+    name: str | None = None
+    description: str | None = None
+    is_deterministic: bool | None = None
+    module_execution_type: str | None = None
+    module_type: Text | None = None
+    step_type: str | None = None
+    identifier_hash: str | None = None
+    storage_id: str | None = None
+    is_interface_only: bool | None = None
+    structured_interface: StructuredInterface = StructuredInterface()
+    runconfig: str | None = None
+    upload_state: str = "Completed"
+    entity_status: str = ACTIVE
+    created_date: Instant | None = None
+    last_modified_date: Instant | None = None
+
+
+class Assignment(Pascal):
+    """The value of a module's parameter at one node: a literal, or the name of a pipeline parameter."""
+
+    name: str
+    value: Text | None = None
+    value_type: Text | None = None
+
+    @property
+    def is_pipeline_parameter(self) -> bool:
+        """Whether the value is the name of a pipeline parameter."""
+        return self.value_type in _GRAPH_PARAMETER
+
+
+class OutputOptions(Pascal):
+    """Where an output of an OutputFileDatasetConfig goes; a template."""
+
+    path_on_datastore: str | None = None
+
+
+class OutputRegistration(Pascal):
+    """The dataset as which an output is registered when the step has completed."""
+
+    name: str | None = None
+    create_new_version: bool | None = None
+    description: str | None = None
+    tags: dict[str, str] | None = None
+    additional_transformations: str | None = None
+
+
+class OutputSetting(Pascal):
+    """Where a node's output goes."""
+
+    name: str
+    data_store_name: str | None = None
+    data_store_mode: Text | None = None
+    path_on_compute: str | None = None
+    dataset_output_options: OutputOptions | None = None
+    dataset_registration: OutputRegistration | None = None
+
+
+class InputSetting(Pascal):
+    """How a node reads an input."""
+
+    name: str
+    additional_transformations: str | None = None
+    path_on_compute: str | None = None
+    data_store_mode: Text | None = None
+
+
+class ModuleNode(Pascal):
+    """A step of the graph."""
+
+    id: str
+    module_id: str
+    module_type: Text | None = None
+    comment: str | None = None
+    module_parameters: list[Assignment] | None = None
+    module_metadata_parameters: list[Assignment] | None = None
+    module_output_settings: list[OutputSetting] | None = None
+    module_input_settings: list[InputSetting] | None = None
+    runconfig: str | None = None
+    regenerate_output: bool | None = None
+
+    def run_configuration(self) -> dict[str, Any]:
+        """The run configuration, read; empty when there is none."""
+        parsed = json.loads(self.runconfig) if self.runconfig else {}
+        return parsed if isinstance(parsed, dict) else {}
+
+
+class DataSetDefinition(Pascal):
+    """The dataset of a node: a value, or the name of the pipeline parameter that has it."""
+
+    data_type_short_name: str | None = None
+    parameter_name: str | None = None
+    value: DataSetDefinitionValue | None = None
+
+
+class DatasetNode(Pascal):
+    """A source of data."""
+
+    id: str
+    dataset_id: str | None = None
+    data_path_parameter_name: str | None = None
+    data_set_definition: DataSetDefinition | None = None
+
+
+class Port(Pascal):
+    """One end of an edge: a port of a node, or a named output of the whole graph."""
+
+    node_id: str | None = None
+    port_name: str | None = None
+    graph_port_name: str | None = None
+
+
+class Edge(Pascal):
+    """Data that goes from a port to a port."""
+
+    source_output_port: Port
+    destination_input_port: Port
+
+
+class Graph(Pascal):
+    """A pipeline's graph (``GraphEntity``)."""
+
+    id: str | None = None
+    module_nodes: list[ModuleNode] | None = None
+    dataset_nodes: list[DatasetNode] | None = None
+    edges: list[Edge] | None = None
+    entity_status: str = ACTIVE
+    created_date: Instant | None = None
+    last_modified_date: Instant | None = None
+
+    def node(self, node_id: str | None) -> ModuleNode | None:
+        """The step with that id."""
+        return next((node for node in self.module_nodes or () if node.id == node_id), None)
+
+    def source(self, node_id: str | None) -> DatasetNode | None:
+        """The source of data with that id."""
+        return next((node for node in self.dataset_nodes or () if node.id == node_id), None)
+
+
+class GraphDocument(Pascal):
+    """A graph as it is kept, with what it can be given."""
+
+    graph: Graph
+    interface: GraphInterface
+
+
+class Assignments(Pascal):
+    """What a run is given: parameters, data paths and datasets, by parameter name."""
+
+    parameters: dict[str, str] = {}
+    data_paths: dict[str, DataPath] = {}
+    datasets: dict[str, DataSetDefinitionValue] = {}

@@ -1,0 +1,110 @@
+"""What state a pipeline run and its steps are in: read from the report of the job folder whenever it is asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_provider_amlbatch.aml.status import RunStatus
+from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
+from airflow_provider_amlbatch.emulator.engine.report import PipelineReport, Progress, StepReport
+
+#: Reports of runs that ended do not change; so many of them are kept in memory.
+_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class State:
+    """Status of a run, its times by this machine's clock, and its error."""
+
+    status: RunStatus
+    started: datetime | None = None
+    ended: datetime | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    progress: Progress | None = None
+
+
+class RunStates:
+    """Reads the reports of job folders."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+        self._ended: OrderedDict[str, PipelineReport] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def folder(self, run_id: str) -> RunFolder:
+        """The job folder of a pipeline run."""
+        return RunFolder(self._runs / run_id)
+
+    def report(self, run_id: str) -> PipelineReport | None:
+        """The report of a pipeline run; None before it was submitted.
+
+        A run that waits for its cluster is Queued, and one that was asked to end is CancelRequested until it has.
+        """
+        with self._lock:
+            ended = self._ended.get(run_id)
+            if ended is not None:
+                self._ended.move_to_end(run_id)
+                return ended
+        folder = self.folder(run_id)
+        try:
+            report = folder.read_report()
+        except FileNotFoundError:
+            return None
+        if report.status.is_terminal:
+            self._keep(run_id, report)
+            return report
+        if folder.is_cancel_requested:
+            return _canceling(report)
+        if report.status is RunStatus.NOT_STARTED:
+            waiting = not self.is_launched(run_id)
+            return replace(report, status=RunStatus.QUEUED if waiting else RunStatus.PREPARING)
+        return report
+
+    def is_launched(self, run_id: str) -> bool:
+        """Whether a controller was ever started for the run."""
+        return self.folder(run_id).lock_file.exists()
+
+    def pipeline(self, run_id: str) -> State:
+        """State of a pipeline run."""
+        report = self.report(run_id)
+        return State(RunStatus.NOT_STARTED) if report is None else _state(report)
+
+    def step(self, run_id: str, step_run_id: str) -> State:
+        """State of a step of a pipeline run."""
+        report = self.report(run_id)
+        step = None if report is None else report.steps.get(step_run_id)
+        return State(RunStatus.NOT_STARTED) if step is None else _state(step)
+
+    def _keep(self, run_id: str, report: PipelineReport) -> None:
+        with self._lock:
+            self._ended[run_id] = report
+            while len(self._ended) > _KEPT:
+                self._ended.popitem(last=False)
+
+
+def _canceling(report: PipelineReport) -> PipelineReport:
+    steps = {
+        run_id: step if step.status.is_terminal else replace(step, status=RunStatus.CANCEL_REQUESTED)
+        for run_id, step in report.steps.items()
+    }
+    return replace(report, status=RunStatus.CANCEL_REQUESTED, steps=steps)
+
+
+def _state(report: PipelineReport | StepReport) -> State:
+    return State(
+        status=report.status,
+        started=_instant(report.start_time),
+        ended=_instant(report.end_time),
+        error_code=report.error_code,
+        error_message=report.error_message,
+        progress=report.progress if isinstance(report, StepReport) else None,
+    )
+
+
+def _instant(epoch: float | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

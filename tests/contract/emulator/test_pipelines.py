@@ -1,0 +1,147 @@
+"""Pipelines from submission to outputs, judged by the SDK; predictions are compared with the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_amlbatch.testing import ServedEmulator
+
+Sdk = Callable[[str], dict[str, Any]]
+
+#: One script, nothing but environment variables: what a team's notebook does.
+MAIN_JOB = """
+import joblib, numpy
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+
+features, labels = load_breast_cancer(return_X_y=True)
+features = features[:, :4]
+model = LogisticRegression(max_iter=500).fit(features, labels)
+joblib.dump(model, "model.pkl")
+Model.register(ws, "model.pkl", "cancer")
+
+for index, row in enumerate(features[:23]):
+    Path("rows").mkdir(exist_ok=True)
+    numpy.savetxt(f"rows/{index:03}.csv", row.reshape(1, -1), delimiter=",")
+store.upload("rows", "rows", show_progress=False)
+dataset = Dataset.File.from_files((store, "rows")).register(ws, "rows", create_new_version=True)
+
+write("src/score.py", '''
+import os
+import joblib
+import numpy
+from azureml.core import Model, Run
+
+def init():
+    global model
+    model = joblib.load(Model.get_model_path("cancer"))
+    print("scoring for", Run.get_context().id)
+
+def run(mini_batch):
+    rows = numpy.array([numpy.genfromtxt(path, delimiter=",") for path in mini_batch])
+    return [f"{os.path.basename(path)}: {label}" for path, label in zip(mini_batch, model.predict(rows))]
+''')
+write("env.yml", "name: batch\\ndependencies:\\n- python=3.8\\n- pip\\n- pip:\\n  - azureml-core\\n")
+environment = Environment.from_conda_specification("batch", "env.yml")
+step = parallel(
+    "score-rows", "src", dataset, environment=environment, node_count=2,
+    output=PipelineData("scores", datastore=store, pipeline_output_name="final"),
+    mini_batch_size=PipelineParameter("batch_size", "5"),
+    arguments=["--threshold", PipelineParameter("threshold", 0.5)],
+)
+pipeline = Pipeline(ws, [step])
+pipeline.validate()
+run = Experiment(ws, "main-job").submit(pipeline)
+run.wait_for_completion(show_output=True)
+(step_run,) = run.get_children()
+published = run.publish_pipeline("scoring", "from a run", "1.0", continue_on_step_failure=False)
+
+header = ws._auth.get_authentication_header()
+body = {"ExperimentName": "main-job-rest", "ParameterAssignments": {"batch_size": 3}}
+answer = requests.post(published.endpoint, headers=header, json=body)
+answer.raise_for_status()
+invoked = PipelineRun(ws.experiments["main-job-rest"], answer.json()["Id"])
+invoked.wait_for_completion(show_output=False)
+(again,) = invoked.find_step_run("score-rows")
+
+report(
+    predicted=[f"{index:03}.csv: {label}" for index, label in enumerate(model.predict(features[:23]))],
+    submitted=lines(step_run, "first"),
+    invoked=lines(again, "second"),
+    status=[run.get_status(), run.status, step_run.get_status(), invoked.get_status()],
+    step=[step_run.name, type(step_run).__name__, step_run.tags["azureml.pipeline"] == run.id],
+    files=sorted(step_run.get_file_names()),
+    note=step_run.properties["emulator.environment"],
+    invoked_properties=invoked.get_properties(),
+    stdout_log=step_run.get_stdout_log(),
+    by_name=run.get_pipeline_output("final")._data_reference.path_on_datastore,
+    step_id=step_run.id,
+    graph=[node.name for node in run.get_graph().module_nodes],
+    steps=[step.name for step in run.get_steps()],
+    details=sorted(step_run.get_details_with_logs()["logFiles"]),
+    endpoint=published.endpoint,
+    pipeline_id=published.id,
+    runs=[entry.id for entry in PipelineRun.get_pipeline_runs(ws, published.id)],
+    invoked_id=invoked.id,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def main_job(pipeline_sdk: Sdk) -> dict[str, Any]:
+    return pipeline_sdk(MAIN_JOB)
+
+
+def test_a_submitted_and_an_invoked_run_predict_what_the_model_predicts(main_job: dict[str, Any]) -> None:
+    assert len(main_job["predicted"]) == 23
+    assert main_job["submitted"] == main_job["predicted"]
+    assert main_job["invoked"] == main_job["predicted"]
+    assert main_job["status"] == ["Finished", "Completed", "Finished", "Finished"]
+
+
+def test_a_step_is_found_with_its_name_tags_logs_and_output(main_job: dict[str, Any]) -> None:
+    assert main_job["step"] == ["score-rows", "StepRun", True]
+    assert main_job["by_name"] == f"azureml/{main_job['step_id']}/scores"
+    assert {"azureml-logs/70_driver_log.txt", "logs/job_result.txt"} <= set(main_job["files"])
+    assert {"azureml-logs/70_driver_log.txt", "logs/job_result.txt"} <= set(main_job["details"])
+    assert main_job["graph"] == ["score-rows"]
+    assert main_job["steps"] == ["score-rows"]
+    assert main_job["stdout_log"].strip()
+    assert main_job["runs"] == [main_job["invoked_id"]]
+
+
+def test_the_substituted_environment_is_said_and_not_hidden(main_job: dict[str, Any]) -> None:
+    assert "builds no conda environments" in main_job["note"]
+    assert "'batch'" in main_job["note"]
+
+
+def test_a_parameter_travels_as_text_and_keeps_its_default_when_it_is_not_given(main_job: dict[str, Any]) -> None:
+    assert main_job["invoked_properties"]["azureml.parameters"] == '{"batch_size": "3", "threshold": "0.5"}'
+    assert main_job["invoked_properties"]["azureml.pipelineid"] == main_job["pipeline_id"]
+
+
+def test_a_bare_request_is_refused_in_azures_shape(emulator: ServedEmulator, main_job: dict[str, Any]) -> None:
+    session, endpoint = emulator.session(), main_job["endpoint"]
+
+    def refusal(body: Any, url: str = endpoint) -> tuple[int, str, str]:
+        answer = session.post(url, json=body)
+        error = answer.json()["Error"]
+        assert error["Code"] == answer.json()["error"]["code"]
+        return answer.status_code, error["Code"], error["Message"]
+
+    status, code, message = refusal({"ExperimentName": "rest", "ParameterAssignments": {"batchsize": "3"}})
+    assert (status, code) == (400, "ParameterNotFound")
+    assert "'batchsize'" in message
+    assert "batch_size, threshold" in message
+    assert refusal({})[0] == 400
+    assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": "many"}})[:2] == (
+        400,
+        "InvalidParameterValue",
+    )
+    assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": ["1"]}})[0] == 400
+    assert refusal({"ExperimentName": "rest"}, endpoint.rpartition("/")[0] + "/nowhere")[0] == 404
+    assert requests.post(endpoint, json={}, verify=emulator.ca_bundle, timeout=30).status_code == 401
