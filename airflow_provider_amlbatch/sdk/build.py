@@ -162,11 +162,12 @@ class _Builder:
             made.python.user_managed_dependencies = True
             made.python.interpreter_path = wanted.interpreter
         elif wanted.conda_file is None:
+            python = {"python_version": wanted.python_version} if wanted.python_version is not None else {}
             made.python.conda_dependencies = CondaDependencies.create(
                 pip_packages=list(wanted.pip_packages),
                 conda_packages=list(wanted.conda_packages),
-                python_version=wanted.python_version,
                 pin_sdk_version=False,
+                **python,
             )
         if wanted.base_image is not None:
             made.docker.base_image = wanted.base_image
