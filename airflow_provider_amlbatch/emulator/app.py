@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.errors import BadRequest, ServiceError, Unsupported
+from airflow_provider_amlbatch.emulator.interception import InterceptionMiddleware
 from airflow_provider_amlbatch.emulator.paths import BLOB_PREFIX, PathMiddleware
 from airflow_provider_amlbatch.emulator.routes import ROUTERS, blob
 from airflow_provider_amlbatch.emulator.state import StateFolder
@@ -43,6 +44,7 @@ def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _defect)
+    app.add_middleware(InterceptionMiddleware, emulator=emulator, routes=app.routes, answer=_answer)
     app.add_middleware(PathMiddleware)
     return app
 

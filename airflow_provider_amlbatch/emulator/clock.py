@@ -19,6 +19,11 @@ class Clock:
         with self._lock:
             return self._frozen if self._frozen is not None else datetime.now(UTC) + self._shift
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether time stands still."""
+        return self._frozen is not None
+
     def shift(self, by: timedelta) -> datetime:
         """Move the clock by a span, frozen or not, and return the new instant."""
         with self._lock:

@@ -29,6 +29,7 @@ import uvicorn
 
 from airflow_provider_amlbatch.emulator.app import create_app
 from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.connection import BreakableProtocol
 from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.environment import environment
 from airflow_provider_amlbatch.emulator.state import StateFolder
@@ -208,6 +209,7 @@ def _configuration(folder: StateFolder, url: str, clock: Clock | None, log_level
     certificates = Certificates(folder.tls)
     return uvicorn.Config(
         create_app(folder.root, clock, url),
+        http=BreakableProtocol,
         ssl_certfile=str(certificates.certificate),
         ssl_keyfile=str(certificates.key),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,

@@ -17,6 +17,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -115,6 +116,13 @@ class StateFolder:
     def server_log(self) -> Path:
         """Output of a detached server."""
         return self.root / "server.log"
+
+    def empty(self) -> None:
+        """Delete all that is kept but who the emulator is, and its certificates. Nobody may have the database open."""
+        for suffix in ("", "-wal", "-shm"):
+            self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
+        for folder in (self.blobs, self.root / "staging", self.snapshots, self.runs):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def open(self) -> Identity:
         """Make the folder if it is new, and read who it is.
