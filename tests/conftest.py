@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk
+from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
+
+# Airflow reads its environment when it is first imported: before that, it gets a home of its own.
+os.environ |= {
+    "AIRFLOW_HOME": tempfile.mkdtemp(prefix="airflow-"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
+}
 
 _PRELUDE = """
 import json
@@ -20,7 +30,17 @@ def report(**values):
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def own_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedEmulator]:
+    """An emulator for one module, which finds in it only what it made itself.
+
+    A module that needs it for all its tests overrides the fixture ``emulator`` with it.
+    """
+    with serving(tmp_path_factory.mktemp("own-emulator")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
 def sdk(emulator: ServedEmulator) -> Callable[[str], dict[str, Any]]:
     """Run a script that finds the workspace as ``ws``, and return what it hands to ``report(**values)``.
 
