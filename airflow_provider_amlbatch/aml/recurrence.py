@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
+from functools import cached_property
 from typing import Any, Self
 
 from airflow_provider_amlbatch.aml import recurrence_fields as fields
@@ -118,12 +119,12 @@ class ScheduleRecurrence:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    @property
+    @cached_property
     def zone(self) -> tzinfo:
         """The zone whose clock the rule goes by."""
         return UTC if self.time_zone is None else zone_of(self.time_zone)
 
-    @property
+    @cached_property
     def start(self) -> datetime | None:
         """The instant of ``start_time``, in UTC."""
         return None if self.start_time is None else instant_of(self.start_time, self.zone)
@@ -203,7 +204,7 @@ class ScheduleRecurrence:
         found = []
         if self.start_time is None:
             found.append("Without start_time, Azure starts the first run the instant the schedule is made.")
-        elif self._has_pattern and self._starts_on_a_slot(self.start_time):
+        elif self._has_pattern and self.start == self._first_on_grid():
             found.append(
                 f"start_time {self.start_time.isoformat()} is itself a slot, and Azure skips it: start one minute "
                 "earlier to have it."
@@ -298,14 +299,24 @@ class ScheduleRecurrence:
 
     def _plan(self, created: datetime) -> _Plan:
         created = _utc("created", created)
-        zone = self.zone
-        start = self.start
-        grid_zone = UTC if self.frequency in _STEPS else zone
-        if start is None or self.start_time is None:
-            return _Plan(self._grid(wall_of(created, zone), created), grid_zone, created, created)
-        skips_start = self._has_pattern and start >= created
-        after = start if skips_start else max(start, created) - _TICK
-        return _Plan(self._grid(self.start_time, start), grid_zone, after, None)
+        zone = UTC if self.frequency in _STEPS else self.zone
+        if self.start is None or self._start_grid is None:
+            return _Plan(self._grid(wall_of(created, self.zone), created), zone, created, created)
+        skips_start = self._has_pattern and self.start >= created
+        after = self.start if skips_start else max(self.start, created) - _TICK
+        return _Plan(self._start_grid, zone, after, None)
+
+    def _first_on_grid(self) -> datetime | None:
+        """The first slot at or after the start."""
+        if self.start is None or self._start_grid is None:
+            return None
+        return next_slot(self._start_grid, self.zone, self.start - _TICK)
+
+    @cached_property
+    def _start_grid(self) -> Grid | None:
+        if self.start_time is None or self.start is None:
+            return None
+        return self._grid(self.start_time, self.start)
 
     def _grid(self, base: datetime, base_instant: datetime) -> Grid:
         """The slots that follow from a start, given both as wall clock and as instant."""
@@ -338,10 +349,6 @@ class ScheduleRecurrence:
             return ""
         base = self.start_time or datetime.min
         return fields.times_in_words(self.hours or (base.hour,), self.minutes or (base.minute,))
-
-    def _starts_on_a_slot(self, start_time: datetime) -> bool:
-        grid = self._grid(start_time, instant_of(start_time, self.zone))
-        return grid.wall(grid.index(start_time)) == start_time
 
 
 def _utc(name: str, instant: datetime) -> datetime:
