@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,9 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.emulator import Emulator
@@ -19,6 +22,8 @@ from airflow_provider_amlbatch.emulator.interception import InterceptionMiddlewa
 from airflow_provider_amlbatch.emulator.paths import BLOB_PREFIX, PathMiddleware
 from airflow_provider_amlbatch.emulator.routes import ROUTERS, blob
 from airflow_provider_amlbatch.emulator.state import StateFolder
+
+log = logging.getLogger(__name__)
 
 
 def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://localhost") -> FastAPI:
@@ -42,8 +47,9 @@ def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://
         app.include_router(router)
     app.add_exception_handler(ServiceError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(Exception, _defect)
+    app.add_middleware(DefectMiddleware)
     app.add_middleware(InterceptionMiddleware, emulator=emulator, routes=app.routes, answer=_answer)
     app.add_middleware(PathMiddleware)
     return app
@@ -62,7 +68,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | ValidationError)
     problems = "; ".join(
         f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
         for problem in error.errors()
@@ -77,6 +83,26 @@ def _no_route(request: Request, error: Exception) -> Response:
     return _answer(request, BadRequest(str(error.detail)))
 
 
-def _defect(request: Request, error: Exception) -> Response:
-    # A defect of the emulator. Never a 5xx: the SDK would hide it behind minutes of retries.
-    return _answer(request, Unsupported(f"The emulator failed at {request.method} {request.url.path}: {error!r}"))
+class DefectMiddleware:
+    """Answers for defects of the emulator. Never with a 5xx: the SDK would hide it behind minutes of retries."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and answer it if nobody else does."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            log.exception("The emulator failed at %s %s.", scope["method"], scope["path"])
+            refusal = Unsupported(f"The emulator failed at {scope['method']} {scope['path']}: {error!r}")
+            await _answer(Request(scope), refusal)(scope, receive, send)
