@@ -24,7 +24,10 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):  # it died before the request stood
         sys.exit("The process that started this one is gone.")
-    os.execvp(command[0], command)  # noqa: S606  # the command is the engine's own
+    try:
+        os.execvp(command[0], command)  # noqa: S606  # the command is the engine's own
+    except OSError as error:
+        sys.exit(f"Cannot start {command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict
 
 _README = """\
 Layout of the logs of a parallel step
@@ -28,6 +28,15 @@ logs/sys/job_report/processed_mini-batches.csv, process_summary.csv, node_summar
 user_logs/std_log_0.txt, azureml-logs/70_driver_log.txt
                                            The output of the driver.
 """
+
+
+class _TextOptions(TypedDict):
+    encoding: str
+    errors: str
+
+
+#: A script's messages may hold anything, half a character included.
+_TEXT: _TextOptions = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ def open_driver_log(artifacts: Path, std_log: str) -> IO[str]:
     """Open the driver's own output, which Azure shows under an older and a newer name: one file with two names."""
     log = artifacts / "azureml-logs" / "70_driver_log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    file = open(log, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    file = open(log, "a", buffering=1, **_TEXT)  # noqa: SIM115
     twin = artifacts / "user_logs" / std_log
     twin.parent.mkdir(parents=True, exist_ok=True)
     twin.unlink(missing_ok=True)
@@ -101,7 +110,9 @@ class StepLogs:
         """
         block = f"{_now()} {what} on node {node}, {process}: {summary}\n{detail.rstrip()}\n"
         self._append(f"job_error.{self._opened}.txt", block)
-        self._append(f"user/error/{node}/{process}.txt", block)
+        # Not kept open: a long job may go through thousands of processes.
+        with open(self.process_file("user/error", node, f"{process}.txt"), "a", **_TEXT) as file:
+            file.write(block)
         self._append("user/error.txt", f"{_now()} {node}/{process} {what}: {summary}")
 
     def mini_batch(self, row: MiniBatchRow) -> None:
@@ -141,13 +152,13 @@ class StepLogs:
         path = self.logs / name
         if path not in self._files:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._files[path] = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+            self._files[path] = open(path, "a", newline="", **_TEXT)  # noqa: SIM115
         return self._files[path]
 
     def _write(self, name: str, text: str) -> None:
         path = self.logs / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        path.write_text(text, **_TEXT)
 
 
 def _now() -> str:

@@ -253,7 +253,9 @@ class _ParallelStep:
     def _lost(self, worker: Worker, kind: str, text: str) -> None:
         """A worker is gone, by itself or killed: what it was doing decides what that means."""
         self._summary.worker_ended(worker, text)
-        error = {"type": kind, "message": text, "traceback": f"{text}\n{_tail(worker.plan.stderr)}"}
+        tail = _tail(worker.plan.stderr)
+        message = f"{text} It last wrote: {tail.splitlines()[-1]}" if tail else text
+        error = {"type": kind, "message": message, "traceback": f"{text}\n{tail}"}
         if worker.state is State.BUSY and worker.task is not None:
             elapsed = time.monotonic() - worker.task_start
             event = {"total": worker.task_total, "elapsed": elapsed, "process": 0.0, "run": elapsed, "error": error}
@@ -396,4 +398,4 @@ def _tail(path: Path) -> str:
     with open(path, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - 4096))
-        return file.read().decode("utf-8", "replace")
+        return file.read().decode("utf-8", "replace").strip()

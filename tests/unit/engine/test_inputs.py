@@ -177,7 +177,7 @@ def test_column_options(tmp_path: Path) -> None:
         "infer_column_types": False,
         "column_types": {"day": "datetime"},
     }
-    (frame,) = frames(TabularInput("data", (str(path),), options=options))
+    (frame,) = frames(TabularInput("data", (str(path),), options=options), mini_batch_size=1 << 20)
     assert list(frame.columns) == ["day", "n", "name"]
     assert frame.iloc[0].tolist() == [pandas.Timestamp("2020-01-02"), "007", "Ä"]
 
