@@ -33,7 +33,7 @@ def blocks(
 
     :param quoted: True when a line end inside quotes belongs to the record.
     :param block_size: bytes that are read at once.
-    :param max_row_bytes: a longer record is a gap.
+    :param max_row_bytes: a longer record is a gap, unless it is read within one block.
     :param needs_line_end: True when a last record without a line end is a gap: it was cut off.
     """
     rest = b""

@@ -96,7 +96,7 @@ def collect(
     :param schema: Arrow type names by column that the table must have.
     :param on_bad_row: ``error``, or ``quarantine``: leave them out, count them, and write them to
         ``<destination>.rejected.jsonl``.
-    :param max_row_bytes: a longer row is a bad row.
+    :param max_row_bytes: a longer row is a bad row; rows that fit a block (4 MB) never are.
     :param reconcile: what to compare the rows with.
     :param head: rows that the answer shows.
     :raises ResultError: whatever is wrong; see :mod:`.errors`. Nothing is left at the destination then.

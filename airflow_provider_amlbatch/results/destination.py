@@ -88,7 +88,7 @@ def _upload(local: Path, destination: Any) -> None:
     try:
         with local.open("rb") as source, partial.open("wb") as target:
             _copy(source, target)
-        partial.replace(destination)
+        partial.rename(destination)
     except BaseException:
         with suppress(Exception):
             partial.unlink()

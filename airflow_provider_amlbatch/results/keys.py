@@ -61,9 +61,11 @@ def _hash_texts(texts: pa.Array, seed: np.uint64) -> Hashes:
             hashes = np.where(lengths > at, _mixed((hashes ^ word) * seed), hashes)
         else:
             hashes = _mixed((hashes ^ word) * seed)
-    for row in np.flatnonzero(lengths > _LONG).tolist():
-        whole = hashlib.blake2b(padded[starts[row] : starts[row] + lengths[row]].tobytes(), digest_size=8).digest()
-        hashes[row] ^= np.frombuffer(whole, np.uint64)[0] * seed
+    long = np.flatnonzero(lengths > _LONG)
+    if len(long):
+        whole = [padded[starts[row] : starts[row] + lengths[row]].tobytes() for row in long]
+        digests = b"".join(hashlib.blake2b(key, digest_size=8).digest() for key in whole)
+        hashes[long] ^= np.frombuffer(digests, np.uint64) * seed
     if texts.null_count:
         hashes = np.where(pc.is_null(texts).to_numpy(zero_copy_only=False), seed, hashes)
     return _mixed(hashes)

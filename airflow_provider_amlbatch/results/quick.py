@@ -166,7 +166,7 @@ def _header_rows(strings: list[pa.Array], layout: Layout) -> convert.Mask:
     """Find rows that repeat the header: with ``header: true`` in settings.json each mini-batch writes its own."""
     same: convert.Mask = np.ones(len(strings[0]), bool)
     for column, name in zip(strings, layout.header, strict=True):
-        same &= pc.fill_null(pc.equal(column, name), False).to_numpy(zero_copy_only=False)
+        same &= pc.equal(pc.fill_null(column, ""), name).to_numpy(zero_copy_only=False)
     return same
 
 

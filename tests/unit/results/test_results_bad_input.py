@@ -1,0 +1,231 @@
+"""Bad input: each case is a clear error with line numbers, or a counted row beside the table."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_amlbatch.results.collect import collect
+from airflow_provider_amlbatch.results.errors import (
+    BadRows,
+    EmptyResult,
+    FormatError,
+    FormatNotDetected,
+    SchemaMismatch,
+)
+from airflow_provider_amlbatch.results.format import ResultFormat
+
+LINES = ResultFormat.lines(dtypes={"prediction": "double"})
+
+
+def put(folder: Path, text: bytes | str, name: str = "parallel_run_step.txt") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def good(number: int) -> str:
+    return f"{number:04d}.csv: {number}.5\n"
+
+
+BAD_LINES = {
+    "no delimiter": (b"no delimiter here\n", "0 of 1 delimiters"),
+    "not a number": (b"x.csv: cat\n", "prediction='cat' is no double"),
+    "not UTF-8": (b"\xff\xfe.csv: 1\n", "name is not UTF-8"),
+    "empty line": (b"\n", "0 of 1 delimiters"),
+    "too long": (b"x.csv: " + b"1" * (11 << 20) + b"\n", "more than max_row_bytes=5,000,000"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_a_bad_line_is_an_error_with_its_number_or_quarantined(tmp_path: Path, case: str) -> None:
+    bad, reason = BAD_LINES[case]
+    text = "".join(map(good, range(300))).encode() + bad + "".join(map(good, range(300, 600))).encode()
+    source, target = put(tmp_path, text), tmp_path / "out" / "table.parquet"
+    with pytest.raises(BadRows, match=r"parallel_run_step\.txt line 301") as error:
+        collect(source, target, format=LINES, max_row_bytes=5_000_000)
+    assert reason in str(error.value)
+    assert error.value.rows[0].line == 301
+    assert not target.parent.exists() or list(target.parent.iterdir()) == []
+
+    collected = collect(source, target, format=LINES, max_row_bytes=5_000_000, on_bad_row="quarantine")
+    assert pd.read_parquet(target)["prediction"].tolist() == [number + 0.5 for number in range(600)]
+    assert collected.rejected == 1
+    (row,) = map(json.loads, Path(str(collected.rejected_path)).read_text().splitlines())
+    assert (row["line"], row["source"]) == (301, "parallel_run_step.txt")
+    assert reason in row["reason"]
+
+    collect(put(tmp_path, "a: 1\n"), target, on_bad_row="quarantine")
+    assert [path.name for path in target.parent.iterdir()] == ["table.parquet"], "no quarantine of an earlier run stays"
+
+
+def test_a_bad_line_in_a_later_block_has_its_number_in_the_file(tmp_path: Path) -> None:
+    lines = [good(number) for number in range(700_000)]
+    lines[650_000] = "broken\n"
+    with pytest.raises(BadRows, match="line 650001: 0 of 1 delimiters"):
+        collect(put(tmp_path, "".join(lines)), tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "reason"),
+    [
+        ("a: 1\nb: 2", None, "line 2: the file ends in the middle of this line: 'b: 2'"),
+        ('a 1\n"b c" 2\n"cut of', ResultFormat.rows(columns=["n", "v"]), "line 3: a quote is opened and never closed"),
+        ('a 1\n"b c" 2\nd 3', ResultFormat.rows(columns=["n", "v"]), "line 3: the file ends in the middle"),
+    ],
+)
+def test_a_truncated_file_is_noticed(tmp_path: Path, text: str, form: ResultFormat | None, reason: str) -> None:
+    source = put(tmp_path, text)
+    with pytest.raises(BadRows) as error:
+        collect(source, tmp_path / "out.csv", format=form)
+    assert reason in str(error.value)
+    collected = collect(source, tmp_path / "out.csv", format=form, on_bad_row="quarantine")
+    assert (collected.rows, collected.rejected) == (text.count("\n"), 1)
+
+
+def test_ragged_records_are_counted_where_records_span_lines(tmp_path: Path) -> None:
+    text = 'a 1\n"two\nlines" 2\nb 3 4\nc\n"x ""y""" 5\n\nd 6\n'
+    form = ResultFormat.rows(columns=["n", "v"])
+    with pytest.raises(BadRows) as error:
+        collect(put(tmp_path, text), tmp_path / "out.parquet", format=form)
+    assert [row.line for row in error.value.rows] == [4, 5, 7]
+    collected = collect(put(tmp_path, text), tmp_path / "o.parquet", format=form, on_bad_row="quarantine")
+    assert collected.head == [
+        {"n": "a", "v": 1},
+        {"n": "two\nlines", "v": 2},
+        {"n": 'x "y"', "v": 5},
+        {"n": "d", "v": 6},
+    ]
+    assert collected.rejected == 3
+
+
+def test_a_row_of_100_mb_costs_neither_its_memory_nor_the_other_rows(tmp_path: Path) -> None:
+    source = tmp_path / "parallel_run_step.txt"
+    with source.open("wb") as file:
+        file.write(b"a: 1\n")
+        for _ in range(100):
+            file.write(b"x" * (1 << 20))
+        file.write(b": 2\nb: 3\n")
+    with pytest.raises(BadRows, match="line 2: the row has 104,857,604 bytes"):
+        collect(source, tmp_path / "out.parquet")
+    tracemalloc.start()
+    collected = collect(source, tmp_path / "out.parquet", on_bad_row="quarantine")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [row["name"] for row in collected.head] == ["a", "b"]
+    assert collected.rejected == 1
+    assert peak < 60 << 20
+
+
+def test_a_format_that_is_said_wrong_shows_the_lines(tmp_path: Path) -> None:
+    source = put(tmp_path, "a.png 1 0.5\nb.png 2 0.25\n")
+    with pytest.raises(BadRows, match="line 1: 0 of 1 delimiters ':': 'a.png 1 0.5'"):  # noqa: RUF043
+        collect(source, tmp_path / "out.parquet", format=ResultFormat.lines())
+    with pytest.raises(BadRows, match="3 fields instead of 2"):
+        collect(source, tmp_path / "out.parquet", format=ResultFormat.rows(columns=["a", "b"]))
+    with pytest.raises(BadRows, match="rows do not fit, only 1 do"):
+        collect(
+            put(tmp_path, "a: 1\nb 2\nc 3\n"),
+            tmp_path / "out.parquet",
+            format=ResultFormat.lines(),
+            on_bad_row="quarantine",
+        )
+
+
+def test_a_format_that_cannot_be_seen_shows_the_lines(tmp_path: Path) -> None:
+    with pytest.raises(FormatNotDetected, match="line 2: 'b c d'"):
+        collect(put(tmp_path, "a, b\nb c d\ne\n"), tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_nothing_to_collect_is_an_error(tmp_path: Path, text: str | None) -> None:
+    sources = [] if text is None else [put(tmp_path, text)]
+    with pytest.raises(EmptyResult):
+        collect(sources, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "head"),
+    [
+        ("C:\\x\\2.csv: 3.5\n", {"name": "string", "prediction": "double"}, ["C:\\x\\2.csv", 3.5]),
+        ("007: cat\n008: dog\n", {"name": "string", "prediction": "string"}, ["007", "cat"]),
+        ("a.png 007 x\nb.png 010 y\n", dict.fromkeys(["column_0", "column_1", "column_2"], "string"), None),
+        ("1.5\n2.5\n", {"prediction": "double"}, [1.5]),
+        ("a.png,1,True\nb.png,2,False\n", {"column_0": "string", "column_1": "int64", "column_2": "bool"}, None),
+        ("a: 12345678901234567890\n", {"name": "string", "prediction": "string"}, ["a", "12345678901234567890"]),
+        ('a "time: 3"\nb "x: 4"\n', {"column_0": "string", "column_1": "string"}, ["a", "time: 3"]),
+        ("a:None\nb:2\n", {"name": "string", "prediction": "int64"}, ["a", None]),
+    ],
+)
+def test_the_format_is_detected(tmp_path: Path, text: str, columns: dict[str, str], head: list[object] | None) -> None:
+    collected = collect(put(tmp_path, text), tmp_path / "out.parquet")
+    assert collected.columns == columns
+    assert head is None or list(collected.head[0].values()) == head
+
+
+@pytest.mark.parametrize(
+    ("odd", "dtype", "value"), [("0.5", "double", 0.5), ("007", "string", "007"), ("9" * 20, "string", "9" * 20)]
+)
+def test_a_type_that_proves_too_narrow_late_is_widened(tmp_path: Path, odd: str, dtype: str, value: object) -> None:
+    rows = 900_000
+    text = "".join(f"f{number}.csv: {number % 9}\n" for number in range(rows))
+    lines = text.splitlines(keepends=True)
+    lines[123_456] = f"odd.csv: {odd}\n"
+    collected = collect(put(tmp_path, "".join(lines)), tmp_path / "out.parquet")
+    table = pq.read_table(collected.path)
+    assert collected.columns["prediction"] == dtype
+    assert table["prediction"][123_456].as_py() == value
+    assert table.num_rows == rows
+    assert table["prediction"][5].as_py() == (5.0 if dtype == "double" else "5")
+
+
+def test_columns_and_types_can_be_asserted(tmp_path: Path) -> None:
+    source = put(tmp_path, "a: 1\n")
+    schema = {"name": "string", "prediction": "int64"}
+    assert collect(source, tmp_path / "out.parquet", schema=schema).rows == 1
+    with pytest.raises(SchemaMismatch, match=r"\(name string, prediction int64\).*\(name string, prediction double\)"):
+        collect(source, tmp_path / "o.parquet", schema=schema | {"prediction": "double"})
+    with pytest.raises(FormatError, match="no type"):
+        collect(source, tmp_path / "o.parquet", schema={"name": "text"})
+
+
+def test_settings_json_and_repeated_headers(tmp_path: Path) -> None:
+    frames = [pd.DataFrame({"file": ["a.csv", "b,c.csv"], "score": [0.5, 1.0]}, index=[number, 7]) for number in (1, 2)]
+    options = {"sep": ",", "index": True, "header": True}
+    text = "".join(frame.to_csv(**options) for frame in frames)  # type: ignore[call-overload]
+    form = ResultFormat.from_settings({"append_row": {"pandas.DataFrame.to_csv": options}}, ["row", "file", "score"])
+    collected = collect(put(tmp_path, text), tmp_path / "out.parquet", format=form)
+    assert pd.read_parquet(collected.path).to_dict("list") == {
+        "row": [1, 7, 2, 7],
+        "file": ["a.csv", "b,c.csv"] * 2,
+        "score": [0.5, 1.0] * 2,
+    }
+    with pytest.raises(FormatError, match="decimal"):
+        ResultFormat.from_settings({"append_row": {"pandas.DataFrame.to_csv": {"decimal": ","}}})
+
+
+def test_files_that_scripts_wrote_themselves(tmp_path: Path) -> None:
+    csvs = [
+        put(tmp_path, b"\xef\xbb\xbfname,score\r\na,0.5\r\n", "1.csv"),
+        put(tmp_path, 'name,score\nb,2\n"c\nd",3', "2.csv"),
+    ]
+    assert collect(csvs, tmp_path / "out.parquet").head == [
+        {"name": "a", "score": 0.5},
+        {"name": "b", "score": 2.0},
+        {"name": "c\nd", "score": 3.0},
+    ]
+    jsons = [put(tmp_path, '{"x": 1, "y": [1, 2]}\n', "1.jsonl"), put(tmp_path, '{"x": 2, "y": null}\n', "2.jsonl")]
+    assert collect(jsons, tmp_path / "out.jsonl").head == [{"x": 1, "y": [1, 2]}, {"x": 2, "y": None}]
+    assert (tmp_path / "out.jsonl").read_text() == '{"x":1,"y":[1,2]}\n{"x":2,"y":null}\n'
+    for number, table in enumerate([pa.table({"x": [1]}), pa.table({"z": [1]})]):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    with pytest.raises(SchemaMismatch, match=r"1\.parquet has the columns \['z'\]"):
+        collect(sorted(tmp_path.glob("[01].parquet")), tmp_path / "out.csv")
+    with pytest.raises(FormatError, match=r"cut\.parquet is no complete Parquet file"):
+        collect(put(tmp_path, b"PAR1 half a file", "cut.parquet"), tmp_path / "out.csv")
