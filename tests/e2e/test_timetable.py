@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -297,3 +298,10 @@ def test_the_sdks_own_recurrence_becomes_a_timetable() -> None:
         month_end="skip",
     )
     assert AzureMLRecurrenceTimetable.from_schedule_recurrence(theirs, month_end="skip") == ours
+
+
+def test_the_table_of_the_documentation_is_what_the_timetables_answer() -> None:
+    script = Path(__file__).parents[2] / "docs" / "generate_schedules_table.py"
+    generator = runpy.run_path(str(script))
+    page = generator["PAGE"].read_text()
+    assert generator["page_with_table"](page) == page
