@@ -8,26 +8,17 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import click
-import platformdirs
+
+from airflow_provider_amlbatch.cli.emulator_control import COMMANDS
+from airflow_provider_amlbatch.cli.emulator_options import state_option, told
 
 if TYPE_CHECKING:
     from airflow_provider_amlbatch.emulator.server import Served
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-state_option = click.option(
-    "--state",
-    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
-    default=lambda: platformdirs.user_data_path("amlbatch") / "emulator",
-    help="Folder that holds everything the emulator keeps. Default: a folder below your data directory.",
-)
 port_option = click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port; by default the last one, or any free one."
 )
@@ -36,36 +27,20 @@ host_option = click.option(
 )
 
 
-def _told(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn the emulator's own refusals into one line and exit code 1."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            from airflow_provider_amlbatch.emulator.server import ServerError
-            from airflow_provider_amlbatch.emulator.state import StateError
-        except ModuleNotFoundError as error:
-            raise click.ClickException(
-                f"The emulator needs {error.name!r}: pip install 'airflow-provider-amlbatch[emulator]'."
-            ) from None
-        try:
-            return command(*args, **kwargs)
-        except (ServerError, StateError) as error:
-            raise click.ClickException(str(error)) from None
-
-    return run
-
-
 @click.group()
 def emulator() -> None:
     """An Azure ML workspace on this machine: the official SDK and this provider are its clients."""
+
+
+for _command in COMMANDS:
+    emulator.add_command(_command)
 
 
 @emulator.command()
 @state_option
 @port_option
 @host_option
-@_told
+@told
 def start(state: Path, port: int, host: str) -> None:
     """Start the emulator in the background; return when it answers."""
     from airflow_provider_amlbatch.emulator import server
@@ -79,7 +54,7 @@ def start(state: Path, port: int, host: str) -> None:
 @state_option
 @port_option
 @host_option
-@_told
+@told
 def serve(state: Path, port: int, host: str) -> None:
     """Run the emulator in the foreground until it is interrupted."""
     from airflow_provider_amlbatch.emulator import server
@@ -89,7 +64,7 @@ def serve(state: Path, port: int, host: str) -> None:
 
 @emulator.command()
 @state_option
-@_told
+@told
 def stop(state: Path) -> None:
     """Stop the emulator."""
     from airflow_provider_amlbatch.emulator import server
@@ -99,7 +74,7 @@ def stop(state: Path) -> None:
 
 @emulator.command()
 @state_option
-@_told
+@told
 def status(state: Path) -> None:
     """Tell whether and where the emulator runs; exit code 3 when it does not."""
     from airflow_provider_amlbatch.emulator import server
@@ -114,7 +89,7 @@ def status(state: Path) -> None:
 @emulator.command()
 @state_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_told
+@told
 def reset(state: Path, yes: bool) -> None:
     """Delete everything that the emulator keeps: models, data, pipelines, runs.
 
@@ -139,7 +114,7 @@ def reset(state: Path, yes: bool) -> None:
 @emulator.command()
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of export lines.")
-@_told
+@told
 def env(state: Path, as_json: bool) -> None:
     """Print the variables that lead the SDK and Airflow to the running emulator, as export lines.
 
@@ -156,7 +131,7 @@ def env(state: Path, as_json: bool) -> None:
 @emulator.command()
 @state_option
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("config.json"))
-@_told
+@told
 def config(state: Path, path: Path) -> None:
     """Write the config.json that Workspace.from_config() reads, by default into this folder."""
     from airflow_provider_amlbatch.emulator.environment import config as content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from datetime import timedelta
@@ -29,6 +30,9 @@ _CODES = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnava
 
 #: A slow answer comes in so many pieces.
 _PIECES = 10
+
+#: So often a slow answer looks whether its client is still there, in seconds.
+_LOOK = 0.1
 
 #: A client that does not close its side is cut off after so many seconds.
 _PATIENCE = 2.0
@@ -71,7 +75,7 @@ class InterceptionMiddleware:
             self._emulator.requests.add(operation, str(fault.status))
             await self._answer(Request(scope), InjectedError(fault.status, headers))(scope, receive, send)
         elif fault.kind is FaultKind.SLOW:
-            await self._counted(scope, receive, _Trickle(send, fault.seconds))
+            await self._counted(scope, receive, _Trickle(transport_of(scope), send, fault.seconds))
         else:
             await self._broken(fault.kind, operation, scope, receive, send)
 
@@ -127,7 +131,8 @@ class InterceptionMiddleware:
 class _Trickle:
     """Sends an answer slowly: the first message of its body in pieces, or all of it late when it has no body."""
 
-    def __init__(self, send: Send, seconds: float) -> None:
+    def __init__(self, transport: asyncio.Transport, send: Send, seconds: float) -> None:
+        self._transport = transport
         self._send = send
         self._seconds = seconds
         self._start: Message | None = None
@@ -142,16 +147,21 @@ class _Trickle:
         start, self._start = self._start, None
         body = message.get("body", b"")
         if not body:
-            await asyncio.sleep(self._seconds)
+            await self._pause(self._seconds)
             await self._send(start)
             await self._send(message)
             return
         await self._send(start)
         size = -(-len(body) // _PIECES)
         for offset in range(0, len(body), size):
-            await asyncio.sleep(self._seconds / _PIECES)
+            await self._pause(self._seconds / _PIECES)
             await self._send({"type": message["type"], "body": body[offset : offset + size], "more_body": True})
         await self._send({"type": message["type"], "body": b"", "more_body": message.get("more_body", False)})
+
+    async def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._transport.is_closing():  # nobody waits any more
+            await asyncio.sleep(min(left, _LOOK))
 
 
 class _Half:

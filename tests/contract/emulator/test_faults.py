@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from airflow_provider_amlbatch.cli import main
 from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
 from airflow_provider_amlbatch.emulator.engine.job import PipelineJob
 from airflow_provider_amlbatch.testing import ServedEmulator, serving
@@ -248,3 +250,27 @@ def test_reset_deletes_everything_but_the_identity_and_refuses_while_a_run_goes_
         assert client.post(models(served), json={"name": "a"}).ok
         datastores = client.get(f"{served.url}/datastore/v1.0{served.scope}/datastores")
         assert "workspaceblobstore" in json.dumps(datastores.json())
+
+
+def test_the_command_line_arms_counts_and_moves_time(served: ServedEmulator, client: requests.Session) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["emulator", *arguments, "--state", str(served.root)])
+        return done.exit_code, done.output
+
+    code, said = run("faults", "add", "arm.get_workspace", "status", "--status", "429", "--retry-after", "3")
+    assert (code, "status 429 after 3 s for arm.get_workspace" in said) == (0, True)
+    assert run("faults", "list")[0] == 1
+    assert client.get(workspace(served)).status_code == 429
+    code, said = run("faults", "list")
+    assert (code, said.split(maxsplit=1)[1]) == (0, "met 1 of 1  status 429 after 3 s for arm.get_workspace\n")
+    assert "1  arm.get_workspace  (429 x 1)" in run("requests", "--clear")[1]
+    assert run("requests")[1].split() == ["0", "in", "all"]
+    assert run("faults", "clear")[0] == 0
+    assert "arm.get_workspace" in run("faults", "operations")[1].split()
+    assert run("faults", "add", "arm.get_workspac", "slow")[0] == 1
+    assert run("clock", "freeze", "2031-01-01T00:00:00Z") == (0, "2031-01-01T00:00:00.0000000Z  (frozen)\n")
+    assert run("clock", "shift", "-1d")[1].startswith("2030-12-31T00:00:00")
+    assert run("clock", "shift", "tomorrow")[0] == 2
+    assert "frozen" not in run("clock", "run")[1]
+    served.clock.freeze(datetime.now(UTC))
+    served.clock.run()
