@@ -80,7 +80,7 @@ def _run_dag(env: dict[str, str]) -> dict[str, Any]:
     console.print(f"Running the DAG [bold]{DAG}[/bold] (whole log: {_shown(LOG)})")
     command = [sys.executable, str(local_airflow.REPOSITORY / "demo" / "run_dag.py"), DAG, str(REPORT)]
     with (
-        open(LOG, "a") as log,
+        open(LOG, "w") as log,
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child,
     ):
         assert child.stdout is not None
@@ -97,7 +97,7 @@ def _run_dag(env: dict[str, str]) -> dict[str, Any]:
 
 
 #: A log line of the provider: what it tells, without time, level and place.
-_LINE = re.compile(r"\[(?:info|warning|error)\s*\]\s(.*?)\s+\[airflow_provider_amlbatch\.(?:operators|hooks|triggers)")
+_LINE = re.compile(r"\[(?:info|warning|error)\s*\]\s(.*?)\s+\[(?:airflow\.task\.\w+\.)?airflow_provider_amlbatch\.")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -14,11 +14,22 @@ import pytest
 
 from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
 
+_TESTS = Path(__file__).resolve().parent
+
 # Airflow reads its environment when it is first imported: before that, it gets a home of its own.
 os.environ |= {
     "AIRFLOW_HOME": tempfile.mkdtemp(prefix="airflow-"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+        [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(path)},
+            }
+            for name, path in {"dags-folder": _TESTS.parent / "dags", "e2e": _TESTS / "e2e" / "dags"}.items()
+        ]
+    ),
 }
 
 _PRELUDE = """

@@ -17,7 +17,6 @@ from airflow_provider_amlbatch.results.format import Kind, ResultFormat
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_amlbatch.results.collect import Collected
     from airflow_provider_amlbatch.results.of_run import Inputs, RunResult
     from airflow_provider_amlbatch.results.reconcile import Reconcile
 
@@ -150,7 +149,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Collect, tell what came of it, and describe it on the outlets."""
+        """Collect, and describe the table on the outlets."""
         AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
         result = self.hook.collect(
             self.run_id,
@@ -166,7 +165,6 @@ class AzureMLCollectResultsOperator(BaseOperator):
             partition_by=self.partition_by,
             head=self.head,
         )
-        self._tell(result.collected)
         returned = _returned(result)
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
@@ -199,13 +197,6 @@ class AzureMLCollectResultsOperator(BaseOperator):
             keep=self.keep,
             require_complete=self.require_complete,
         )
-
-    def _tell(self, collected: Collected) -> None:
-        self.log.info("Collected %s rows into %s.", f"{collected.rows:,}", collected.path)
-        if collected.rejected:
-            self.log.warning("%s rows could not be read: see %s.", collected.rejected, collected.rejected_path)
-        for problem in collected.reconciliation.problems() if collected.reconciliation else ():
-            self.log.warning("Reconciliation: %s.", problem)
 
 
 def _returned(result: RunResult) -> dict[str, Any]:

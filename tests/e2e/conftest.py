@@ -1,0 +1,62 @@
+"""A real Airflow in this process: DAG files are parsed as the scheduler parses them and run with ``dag.test()``.
+
+One process for all of them, because Airflow needs seconds to get ready the first time and a fraction later.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_amlbatch.testing import ServedEmulator
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "demo"))
+
+
+@dataclass(frozen=True)
+class DagResult:
+    """How a DAG run ended: its state, the state of each task, and what each task returned."""
+
+    state: str
+    tasks: dict[str, str]
+    returned: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """Airflow's home folder, with its database made."""
+    airflow = Path(sys.executable).parent / "airflow"
+    done = subprocess.run([str(airflow), "db", "migrate"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(os.environ["AIRFLOW_HOME"])
+
+
+@pytest.fixture
+def run_dag(airflow_home: Path, emulator: ServedEmulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DagResult]:
+    """Run a DAG file against the emulator: ``run_dag(path, dag_id, **environment)``."""
+    monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
+
+    def run(path: Path, dag_id: str, run_conf: dict[str, Any] | None = None, **environment: str) -> DagResult:
+        from airflow.dag_processing.dagbag import DagBag
+
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        bag = DagBag(dag_folder=str(path))
+        assert not bag.import_errors, bag.import_errors
+        dag_run = bag.dags[dag_id].test(run_conf=run_conf)
+        instances = dag_run.get_task_instances()
+        return DagResult(
+            str(dag_run.state),
+            {instance.task_id: str(instance.state) for instance in instances},
+            {instance.task_id: instance.xcom_pull(task_ids=instance.task_id) for instance in instances},
+        )
+
+    return run

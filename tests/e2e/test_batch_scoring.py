@@ -1,0 +1,61 @@
+"""The main job, as a user has it: the DAG of ``dags/batch_scoring.py`` with real data and a real model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.testing import ServedEmulator
+from prepare import DATASTORE, make_sample, save_model, upload_rows
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@pytest.fixture(scope="module")
+def sample(emulator: ServedEmulator):
+    from airflow_provider_amlbatch.aml.session import Session
+    from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+
+    sample = make_sample()
+    session = Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
+    upload_rows(sample, AzureMLBatchHook(session=session).container_client(DATASTORE))
+    return sample
+
+
+def test_predictions_are_the_models_own(run_dag, sample, tmp_path):
+    save_model(sample, tmp_path / "sample")
+    result = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
+
+    assert result.state == "success", result.tasks
+    table = pq.read_table(result.returned["collect"]["uri"]).to_pydict()
+    collected = dict(zip(table["file"], table["prediction"], strict=True))
+    assert len(table["file"]) == len(sample.rows)
+    assert collected == sample.predictions()
+    assert Path(result.returned["draw"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_reuses_model_and_pipeline(run_dag, sample, tmp_path):
+    save_model(sample, tmp_path / "sample")
+    first = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
+    second = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
+
+    assert second.returned["register"] == first.returned["register"] | {"created": False}
+    assert second.returned["publish"]["id"] == first.returned["publish"]["id"]
+    assert second.returned["invoke"] != first.returned["invoke"]
+
+
+def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag, sample, tmp_path, capfd):
+    save_model(sample, tmp_path / "sample")
+    dag = Path(__file__).parent / "dags" / "failing_script.py"
+    result = run_dag(dag, "failing_script", AMLBATCH_DEMO=str(tmp_path / "sample"))
+
+    assert result.state == "failed"
+    assert result.tasks["invoke"] == "failed"
+    assert result.tasks["collect"] == "upstream_failed"
+    log = capfd.readouterr()
+    said = log.out + log.err
+    assert "raise_on_one_file.py" in said
+    assert "ValueError: patient-007.csv cannot be scored" in said
