@@ -20,8 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypedDict, Unpack
 
 from airflow_provider_amlbatch.aml.wire import Camel
-from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
+from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound, Unsupported
 from airflow_provider_amlbatch.emulator.store import Store
+
+#: The longest file name, in bytes, that common file systems take.
+_LONGEST_PART = 255
 
 
 class Said(TypedDict, total=False):
@@ -128,11 +131,16 @@ class BlobStore:
     def path(self, container: str, name: str) -> Path:
         """Where the content of a blob, or of a folder of blobs, lies or would lie.
 
-        :raises BadRequest: if the name leaves the container.
+        :raises BadRequest: if the name leaves the container, or cannot be a file's.
         """
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or "\0" in name:
             raise BadRequest(f"The blob name {name!r} is not valid.", code="InvalidResourceName")
+        if any(len(part.encode()) > _LONGEST_PART for part in parts):
+            raise Unsupported(
+                f"The emulator keeps blobs as files, so no part of a name can be longer than {_LONGEST_PART} bytes, "
+                f"as one of {name[:40]!r}... is."
+            )
         return self._container(container).joinpath(*parts)
 
     @contextmanager

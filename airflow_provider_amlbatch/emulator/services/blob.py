@@ -303,11 +303,10 @@ _ODD = re.compile("[%?#]")
 def _check_name(name: str) -> None:
     if len(name) > 1024:
         raise BadRequest("A blob name has at most 1,024 characters.", code="InvalidResourceName")
-    parts = name.split("/")
-    if any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts):
+    if any(part in ("", ".", "..") for part in name.split("/")):
         raise Unsupported(
             f"The emulator keeps blobs as files, so it has no blob {name!r}: no part of a name may be empty, '.' or "
-            "'..', or longer than 255 bytes."
+            "'..'."
         )
 
 
