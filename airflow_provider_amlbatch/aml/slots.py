@@ -186,9 +186,14 @@ def _is_jumped_over(wall: datetime, zone: tzinfo) -> bool:
 
 
 def _readings(instant: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-    """What the clock shows, and what it would show had it not been changed within the last day."""
-    unchanged = (instant - _LONGEST_JUMP).astimezone(zone).replace(tzinfo=None) + _LONGEST_JUMP
-    return wall_of(instant, zone), unchanged
+    """What the clock shows, and what it would show without a change that can still move slots past the instant."""
+    reading = wall_of(instant, zone)
+    unchanged = wall_of(instant - _LONGEST_JUMP, zone) + _LONGEST_JUMP
+    if unchanged != reading:
+        # A change moves slots by its own length, and so no longer matters when that much time has passed.
+        length = abs(unchanged - reading)
+        unchanged = wall_of(instant - length, zone) + length
+    return reading, unchanged
 
 
 def _earliest_reading(instant: datetime, zone: tzinfo) -> datetime:
