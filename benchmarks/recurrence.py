@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pendulum
 from airflow.timetables.base import DataInterval, TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable
-from croniter import croniter
+from croniter import croniter  # type: ignore[import-untyped]
 
 from airflow_provider_amlbatch.aml.recurrence import ScheduleRecurrence
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
@@ -28,6 +29,7 @@ ZONE, IANA = "Pacific Standard Time", "America/Los_Angeles"
 LIMIT_MICROSECONDS = 50
 INSTANTS = 300
 ROUNDS = 7
+Moment = TypeVar("Moment", bound=datetime)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ SUBJECTS = [
 ]
 
 
-def microseconds(call: Callable[[datetime], object], instants: Sequence[datetime]) -> float:
+def microseconds(call: Callable[[Moment], object], instants: Sequence[Moment]) -> float:
     """Time one call: the median over several rounds of the mean over all instants."""
     rounds = []
     for _ in range(ROUNDS):
@@ -88,7 +90,7 @@ def measure(subject: Subject) -> tuple[float, float, float, float]:
     theirs = CronTriggerTimetable(cron, timezone=IANA)
     limits = TimeRestriction(pendulum.instance(CREATED), None, catchup=True)
 
-    def timetable(which: AzureMLRecurrenceTimetable | CronTriggerTimetable) -> Callable[[datetime], object]:
+    def timetable(which: AzureMLRecurrenceTimetable | CronTriggerTimetable) -> Callable[[pendulum.DateTime], object]:
         return lambda moment: which.next_dagrun_info(
             last_automated_data_interval=DataInterval.exact(moment), restriction=limits
         )
