@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,12 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
 from airflow_provider_amlbatch.emulator.engine.job import FileInput, Output, ParallelSettings, PipelineJob, StepJob
-from airflow_provider_amlbatch.emulator.engine.report import PipelineReport
+from airflow_provider_amlbatch.emulator.engine.report import Progress
 
 PROCESSES = 2
 EMPTY_SCRIPT = """
@@ -71,13 +74,25 @@ def _score(chunk: list[str]) -> list[str]:
     return list(_script.run(chunk))
 
 
-def bare(script: Path, data: Path, size: int, output: Path) -> float:
+@dataclass(frozen=True)
+class Cost:
+    """What a job took: seconds on the clock, CPU seconds of all its processes, peak MB of the controller."""
+
+    seconds: float
+    cpu: float
+    peak: int = 0
+
+
+def bare(script: Path, data: Path, size: int, output: Path) -> Cost:
     """Score with a bare pool, in a fresh interpreter that has imported nothing; seconds of the pool alone."""
     command = [sys.executable, __file__, "--bare", str(script), str(data), str(size), str(output)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        seconds = process.communicate()[0]
+        assert process.returncode == 0
+    return Cost(*(float(number) for number in seconds.split()))  # type: ignore[arg-type]
 
 
-def run_bare(script: str, data: str, size: int, output: str) -> float:
+def run_bare(script: str, data: str, size: int, output: str) -> None:
     """The bare pool itself."""
     files = sorted(str(path) for path in Path(data).iterdir())
     chunks = [files[start : start + size] for start in range(0, len(files), size)]
@@ -85,11 +100,12 @@ def run_bare(script: str, data: str, size: int, output: str) -> float:
     with ProcessPoolExecutor(PROCESSES, initializer=_load, initargs=(script,)) as pool, open(output, "w") as file:
         for rows in pool.map(_score, chunks):
             file.writelines(f"{row}\n" for row in rows)
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    print(seconds, sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
-def ours(root: Path, source: Path, data: Path, size: int) -> tuple[float, PipelineReport, int]:
-    """Score with the engine; seconds from the launch to the final report, the report, peak memory of the controller."""
+def ours(root: Path, source: Path, data: Path, size: int) -> tuple[Cost, Progress]:
+    """Score with the engine; seconds from the launch to the final report."""
     step = StepJob(
         run_id="step",
         node_id="node",
@@ -116,8 +132,11 @@ def ours(root: Path, source: Path, data: Path, size: int) -> tuple[float, Pipeli
         peak = _peak_memory(pid) or peak
         time.sleep(0.02)  # a look costs a fraction of a millisecond, which is not the engine's
     elapsed = time.monotonic() - started
+    progress = report.steps["step"].progress
     assert report.status.value == "Completed", report
-    return elapsed, report, peak
+    assert progress is not None
+    usage = os.wait4(pid, 0)[2]
+    return Cost(elapsed, usage.ru_utime + usage.ru_stime, peak), progress
 
 
 def _peak_memory(pid: int) -> int:
@@ -151,8 +170,8 @@ def empty_run(root: Path, batches: int) -> list[list[str]]:
         _make_files(root / name, count * 5, lambda _: "")
     for attempt in range(3):
         for name in ("short", "long"):
-            times["ours"].append(ours(root / "run" / f"{name}{attempt}", script.parent, root / name, 5)[0])
-            times["bare"].append(bare(script, root / name, 5, root / "bare.txt"))
+            times["ours"].append(ours(root / "run" / f"{name}{attempt}", script.parent, root / name, 5)[0].seconds)
+            times["bare"].append(bare(script, root / name, 5, root / "bare.txt").seconds)
     cost = {
         key: statistics.median((long - brief) / (batches - short) * 1e6 for brief, long in zip(*[iter(values)] * 2))  # noqa: B905
         for key, values in times.items()
@@ -196,9 +215,16 @@ def classic(root: Path, count: int) -> list[list[str]]:
         pairs.append((mine, bare(script, root / "data", 5, root / "bare.txt")))
         rows = (run / "output" / "parallel_run_step.txt").read_text().splitlines()
         assert sorted(rows) == sorted((root / "bare.txt").read_text().splitlines())
+    name = f"classic script, {count} files, mini-batches of 5"
+    return [
+        [f"{name}: s", *_figures([(a.seconds, b.seconds) for a, b in pairs])],
+        [f"{name}: CPU s", *_figures([(a.cpu, b.cpu) for a, b in pairs])],
+    ]
+
+
+def _figures(pairs: list[tuple[float, float]]) -> list[str]:
     mine, theirs = statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
-    ratio = statistics.median(a / b for a, b in pairs)
-    return [[f"classic script, {count} files, mini-batches of 5: s", f"{mine:.2f}", f"{theirs:.2f}", f"{ratio:.2f}"]]
+    return [f"{mine:.2f}", f"{theirs:.2f}", f"{statistics.median(a / b for a, b in pairs):.2f}"]
 
 
 def many_items(root: Path, count: int) -> list[list[str]]:
@@ -211,12 +237,10 @@ def many_items(root: Path, count: int) -> list[list[str]]:
             data.mkdir()
             for number in range(items):
                 (data / f"{number:07d}").touch()
-        elapsed, report, peak = ours(root / "run" / f"{items}-{size}", root / "source", data, size)
-        progress = report.steps["step"].progress
-        assert progress is not None
+        cost, progress = ours(root / "run" / f"{items}-{size}", root / "source", data, size)
         assert progress.succeeded_items == items
-        name = f"{items} items in {items // size} mini-batches: controller's peak MB ({elapsed:.1f} s)"
-        rows.append([name, str(peak), "", ""])
+        name = f"{items} items in {items // size} mini-batches: controller's peak MB ({cost.seconds:.1f} s)"
+        rows.append([name, str(cost.peak), "", ""])
     return rows
 
 
@@ -228,7 +252,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.bare:
         script, data, size, output = arguments.bare
-        print(run_bare(script, data, int(size), output))
+        run_bare(script, data, int(size), output)
         return
     divisor = 10 if arguments.quick else 1
     parts: list[Callable[[Path], list[list[str]]]] = [
