@@ -14,11 +14,14 @@ from airflow_provider_amlbatch.emulator.routes import (
     datasets,
     datastores,
     discovery,
+    endpoints,
     environments,
     history,
+    metrics,
     models,
     pipeline_runs,
     pipelines,
+    schedules,
     snapshots,
 )
 
@@ -32,10 +35,13 @@ ROUTERS: list[APIRouter] = [
     datasets.router,
     datastores.router,
     discovery.router,
+    endpoints.router,
     environments.router,
     history.router,
+    metrics.router,
     models.router,
     pipeline_runs.router,
     pipelines.router,
+    schedules.router,
     snapshots.router,
 ]

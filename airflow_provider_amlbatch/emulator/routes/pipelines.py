@@ -130,7 +130,7 @@ def get_pipeline(emulator: TheEmulator, pipeline_id: str) -> PublishedPipeline:
 @router.put("/Pipelines/{pipeline_id}/status")
 def set_pipeline_status(emulator: TheEmulator, pipeline_id: str, status: Annotated[str, Body()]) -> PublishedPipeline:
     """Enable or disable a published pipeline."""
-    return emulator.pipelines.set_status(pipeline_id, status)
+    return emulator.schedules.set_pipeline_status(pipeline_id, status)
 
 
 @router.api_route("/PipelineDrafts/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionValue
 from airflow_provider_amlbatch.emulator.engine import job as engine
@@ -24,6 +24,7 @@ from airflow_provider_amlbatch.emulator.services.graph import (
     OutputSetting,
 )
 from airflow_provider_amlbatch.emulator.services.parallel_arguments import CommandLine, read_value
+from airflow_provider_amlbatch.emulator.services.reuse import Decision, Place
 from airflow_provider_amlbatch.emulator.services.step_environment import Interpreter, interpreter
 
 PARALLEL_STEP = "ParallelRunStep"
@@ -49,19 +50,13 @@ class Surroundings:
     snapshot: Callable[[str], Path]
     artifacts: Callable[[str], Path]
     variables: Callable[[str], dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an output goes."""
-
-    datastore: str
-    path: str
+    content: Callable[[str], str]
+    reuse: Callable[[str, dict[str, Any], bool], Decision]
 
 
 @dataclass(frozen=True)
 class CompiledStep:
-    """A step's job and what the services keep about it. ``input_key`` is what reuse compares."""
+    """A step's job and what the services keep about it. ``compared`` is what reuse compares."""
 
     job: engine.StepJob
     node: ModuleNode
@@ -70,8 +65,9 @@ class CompiledStep:
     node_count: int
     places: dict[str, Place]
     interpreter: Interpreter
-    input_key: dict[str, object]
     dataset_ids: dict[str, str]
+    compared: dict[str, Any]
+    decision: Decision
 
 
 class Compiler:
@@ -89,6 +85,8 @@ class Compiler:
         self._around = around
         self._modules = {node.id: around.module(node.module_id) for node in graph.module_nodes or ()}
         self._places: dict[str, dict[str, Place]] = {}
+        #: Step run id by node id; for a reused step the one that wrote the data.
+        self._producers = dict(run_ids)
 
     def compile(self) -> tuple[CompiledStep, ...]:
         """Compile the steps, in an order in which they may run.
@@ -96,7 +94,7 @@ class Compiler:
         :raises BadRequest: if the graph or a value is wrong.
         :raises Unsupported: if it needs what the emulator does not do.
         """
-        ordered = _ordered(self._graph)
+        ordered = self._graph.ordered_steps()
         for node in ordered:
             self._places[node.id] = self._output_places(node)
         return tuple(self._step(node) for node in ordered)
@@ -156,25 +154,34 @@ class Compiler:
             arguments=arguments,
             inputs=inputs,
             outputs=outputs,
-            depends_on=tuple(self._run_ids[source] for source in _sources(self._graph, node.id)),
+            depends_on=tuple(self._run_ids[source] for source in self._graph.steps_before(node.id)),
             script=values.get("Script") if kind == SCRIPT_STEP else None,
             parallel=parallel,
             timeout=float(configuration.get("maxRunDurationSeconds") or 0) or None,
         )
         if kind == SCRIPT_STEP and not step.script:
             raise BadRequest(f"The step {module.name!r} names no script.")
-        key = {
-            "module": module.identifier_hash,
-            "snapshot": module.storage_id,
-            "arguments": [argument if isinstance(argument, str) else dict(argument) for argument in arguments],
-            "parameters": dict(sorted((name, value) for name, value in values.items() if value is not None)),
-            "environment": environment,
-            "inputs": keys,
-        }
         compute = values.get("Target") or configuration.get("target")
         if not compute or compute == "local":
             raise Unsupported(f"The step {module.name!r} names no compute target; the emulator runs on AmlCompute.")
-        return CompiledStep(step, node, module, str(compute), node_count, places, python, key, dataset_ids)
+        compared = {
+            "source": self._around.content(str(module.storage_id)),
+            "arguments": arguments,
+            "parameters": {name: value for name, value in values.items() if value is not None},
+            "environment": environment,
+            "inputs": keys,
+            "node count": node_count,
+        }
+        allowed = bool(module.is_deterministic) and not node.regenerate_output
+        decision = self._around.reuse(step.name, compared, allowed)
+        if decision.earlier is not None:
+            places = {place.name: Place(place.data_store_name, place.path) for place in decision.earlier.outputs}
+            self._places[node.id] = places
+            self._producers[node.id] = decision.earlier.run_id
+            step = replace(step, reused_from=decision.earlier.run_id)
+        return CompiledStep(
+            step, node, module, str(compute), node_count, places, python, dataset_ids, compared, decision
+        )
 
     def _source(self, module: ModuleEntity) -> Path:
         if not module.storage_id:
@@ -233,7 +240,7 @@ class Compiler:
                 continue
             else:
                 flow = self._upstream(str(edge.source_output_port.node_id), str(edge.source_output_port.port_name))
-                keys[name] = [edge.source_output_port.node_id, edge.source_output_port.port_name]
+                keys[name] = [self._producers[str(edge.source_output_port.node_id)], edge.source_output_port.port_name]
             if name in transformed:
                 flow = dataflows.transform(flow, dataflows.transformations(str(transformed[name])))
             inputs.append(flow.to_input(name, self._around.locate))
@@ -339,35 +346,3 @@ def _node_count(assigned: str | None, configured: object) -> int:
 
 def _is_bookkeeping(port: str) -> bool:
     return port.startswith(_BOOKKEEPING)
-
-
-def _sources(graph: Graph, node_id: str) -> list[str]:
-    """Ids of the steps that must come before a step."""
-    found = [
-        str(edge.source_output_port.node_id)
-        for edge in graph.edges or ()
-        if edge.destination_input_port.node_id == node_id and graph.node(edge.source_output_port.node_id) is not None
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _ordered(graph: Graph) -> list[ModuleNode]:
-    waiting = list(graph.module_nodes or ())
-    if not waiting:
-        raise BadRequest("The graph has no steps.")
-    done: set[str] = set()
-    ordered: list[ModuleNode] = []
-    while waiting:
-        ready = [node for node in waiting if done.issuperset(_sources(graph, node.id))]
-        if not ready:
-            names = ", ".join(sorted(node.id for node in waiting))
-            raise BadRequest(f"The steps {names} wait for each other: the graph has a cycle.")
-        ordered += ready
-        done.update(node.id for node in ready)
-        waiting = [node for node in waiting if node.id not in done]
-    return ordered
-
-
-def key_text(key: dict[str, object]) -> str:
-    """What reuse compares, as text that is the same for the same key."""
-    return json.dumps(key, sort_keys=True, default=str)

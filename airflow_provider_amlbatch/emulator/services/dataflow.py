@@ -98,13 +98,24 @@ def transformations(text: str) -> list[Any]:
     return steps if isinstance(steps, list) else []
 
 
-def folder_definition(datastore_uri: str, path: str) -> str:
-    """Write the definition of a FileDataset over a folder.
+def folder_definition(datastore_uri: str, path: str, steps: list[Any]) -> str:
+    """Write the definition of a dataset over all files of a folder.
 
     :param datastore_uri: ``azureml://.../datastores/<name>``.
+    :param steps: transformations.
     """
-    document = {"type": "mltable", "paths": [{"pattern": f"{datastore_uri}/paths/{path.strip('/')}/**"}]}
+    document: dict[str, Any] = {
+        "type": "mltable",
+        "paths": [{"pattern": f"{datastore_uri}/paths/{path.strip('/')}/**"}],
+    }
+    if steps:
+        document["transformations"] = steps
     return json.dumps({"blocks": [], "meta": {"RsDataflow": yaml.safe_dump(document, sort_keys=False)}})
+
+
+def is_tabular(steps: list[Any]) -> bool:
+    """Whether transformations make rows out of files."""
+    return any(isinstance(step, dict) and next(iter(step), "").startswith("read_") for step in steps)
 
 
 def common_root(patterns: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from airflow_provider_amlbatch.aml.wire import Camel, Instant
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
-from airflow_provider_amlbatch.emulator.services.dataflow import Dataflow
+from airflow_provider_amlbatch.emulator.state import Identity
 from airflow_provider_amlbatch.emulator.store import Store
 
 
@@ -69,7 +69,8 @@ _ACTIVE = {"state": "active"}
 class DatasetService:
     """Registers and finds datasets."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, identity: Identity) -> None:
+        self._scope = identity.scope
         self._store = store
         self._clock = clock
         self._registered = store.collection("datasets", DatasetDocument, indexes=("name",))
@@ -229,9 +230,16 @@ class DatasetService:
         document = self._registered.get(dataset_id)
         return None if document is None else document.name
 
-    def dataflow(self, saved: SavedDataset) -> Dataflow:
-        """The definition of a saved dataset, read."""
-        return dataflows.parse(saved.dataflow_json or "")
+    def output_definition(self, datastore: str, path: str, transformations: str | None) -> tuple[str, str]:
+        """Definition and type of the dataset that a step's output is.
+
+        :param transformations: what is done to the files, as the SDK writes it.
+        """
+        uri = (
+            f"azureml:/{self._scope.replace('/providers/Microsoft.MachineLearningServices', '')}/datastores/{datastore}"
+        )
+        steps = dataflows.transformations(transformations) if transformations else []
+        return dataflows.folder_definition(uri, path, steps), "tabular" if dataflows.is_tabular(steps) else "file"
 
 
 def _pick(document: DatasetDocument, version: str | None) -> Dataset:

@@ -44,14 +44,15 @@ class Dispatcher:
         states: RunStates,
         capacity: Callable[[str], int],
         chores: list[Callable[[], None]],
-        finish: list[Callable[[str, PipelineReport], None]],
+        finish: Callable[[str, PipelineReport], None],
     ) -> None:
         """Take what the dispatcher works with.
 
         :param capacity: nodes that a cluster has at most.
         :param chores: called at every look, such as the firing of schedules.
-        :param finish: called once a run has ended.
+        :param finish: called when a run has ended, before anybody is told; once, unless it fails.
         """
+        self._store = store
         self._states = states
         self._capacity = capacity
         self._chores = chores
@@ -96,14 +97,24 @@ class Dispatcher:
                 folder.write_report(_canceled(folder.read_report()))
         self.wake()
 
+    def ended(self, run_id: str, report: PipelineReport) -> None:
+        """Take a run that has ended off the queue, and do what is to be done after a run."""
+        if self._queue.get(run_id) is None:
+            return
+        with self._store.transaction():
+            if self._queue.delete(run_id):
+                self._finish(run_id, report)
+
     def tick(self) -> None:
         """Look at every run in the queue once, and launch those that fit."""
         used: Counter[str] = Counter()
         waiting: list[QueueEntry] = []
         for entry in self._queue.find():
             report = self._states.report(entry.run_id)
-            if report is None or report.status.is_terminal:
-                self._end(entry, report)
+            if report is None:
+                self._queue.delete(entry.run_id)
+            elif report.status.is_terminal:
+                self.ended(entry.run_id, report)
             elif self._states.is_launched(entry.run_id):
                 used.update(entry.nodes)
             else:
@@ -129,12 +140,6 @@ class Dispatcher:
         with self._lock:
             if not self._states.folder(entry.run_id).is_cancel_requested:
                 self._states.folder(entry.run_id).launch()
-
-    def _end(self, entry: QueueEntry, report: PipelineReport | None) -> None:
-        if report is not None:
-            for finish in self._finish:
-                finish(entry.run_id, report)
-        self._queue.delete(entry.run_id)
 
     def _work(self) -> None:
         while not self._stopping.is_set():

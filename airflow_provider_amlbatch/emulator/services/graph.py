@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 
 from airflow_provider_amlbatch.aml.pipelines import ACTIVE, DataPath, DataSetDefinitionValue, GraphInterface
 from airflow_provider_amlbatch.aml.wire import Instant, Pascal
+from airflow_provider_amlbatch.emulator.errors import BadRequest
 
 #: The SDK sends enumerations as digits or as names, and numbers where strings are declared.
 Text = Annotated[str, BeforeValidator(lambda value: value if value is None or isinstance(value, str) else str(value))]
@@ -204,6 +205,35 @@ class Graph(Pascal):
     def source(self, node_id: str | None) -> DatasetNode | None:
         """The source of data with that id."""
         return next((node for node in self.dataset_nodes or () if node.id == node_id), None)
+
+    def steps_before(self, node_id: str) -> list[str]:
+        """Ids of the steps that must come before a step."""
+        found = [
+            str(edge.source_output_port.node_id)
+            for edge in self.edges or ()
+            if edge.destination_input_port.node_id == node_id and self.node(edge.source_output_port.node_id) is not None
+        ]
+        return list(dict.fromkeys(found))
+
+    def ordered_steps(self) -> list[ModuleNode]:
+        """The steps, in an order in which they may run.
+
+        :raises BadRequest: if there are none, or they wait for each other.
+        """
+        waiting = list(self.module_nodes or ())
+        if not waiting:
+            raise BadRequest("The graph has no steps.")
+        done: set[str] = set()
+        ordered: list[ModuleNode] = []
+        while waiting:
+            ready = [node for node in waiting if done.issuperset(self.steps_before(node.id))]
+            if not ready:
+                names = ", ".join(sorted(node.id for node in waiting))
+                raise BadRequest(f"The steps {names} wait for each other: the graph has a cycle.")
+            ordered += ready
+            done.update(node.id for node in ready)
+            waiting = [node for node in waiting if node.id not in done]
+        return ordered
 
 
 class GraphDocument(Pascal):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_amlbatch.aml.artifact import Artifact
 from airflow_provider_amlbatch.aml.history import (
     PIPELINE_RUN,
     STEP_RUN,
@@ -23,6 +22,7 @@ from airflow_provider_amlbatch.aml.history import (
 )
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.engine.report import Progress
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
 from airflow_provider_amlbatch.emulator.services import odata
 from airflow_provider_amlbatch.emulator.services.artifacts import RUN, ArtifactService
@@ -131,9 +131,14 @@ class HistoryService:
 
         return self._update(run_id, merge)
 
-    def add_properties(self, run_id: str, properties: dict[str, str | None]) -> Run:
-        """Set properties of a run."""
-        return self._update(run_id, lambda kept: kept.properties.update(properties))
+    def add_output_dataset(self, run_id: str, name: str, saved_id: str) -> None:
+        """Note that a run wrote a dataset."""
+        entry = {
+            "identifier": {"savedId": saved_id},
+            "outputType": "RunOutput",
+            "outputDetails": {"outputName": name},
+        }
+        self._update(run_id, lambda kept: kept.output_datasets.append(entry))
 
     def end(self, run_id: str, status: RunStatus) -> Run:
         """End an interactive run."""
@@ -203,6 +208,17 @@ class HistoryService:
             }
         )
 
+    def progress(self, run_id: str) -> Progress | None:
+        """Mini-batches and items of a parallel step so far; None for any other run."""
+        state = self._state(self._document(run_id, None))
+        return None if state is None else state.progress
+
+    def write_artifact(self, run_id: str, path: str, text: str) -> None:
+        """Give a run a text file."""
+        file = self._artifacts.file(RUN, container_of(run_id), path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
     def logs(self, run: Run) -> dict[str, str]:
         """Addresses of a run's logs, by path."""
         container = run.data_container_id or container_of(run.run_id)
@@ -216,10 +232,6 @@ class HistoryService:
             return file.read_text(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return ""
-
-    def artifact(self, run_id: str, path: str) -> Artifact:
-        """Describe a file of a run."""
-        return self._artifacts.get(RUN, container_of(run_id), path)
 
     def _document(self, run_id: str, experiment: Experiment | None) -> RunDocument:
         document = self._runs.get(run_id)

@@ -20,17 +20,30 @@ from airflow_provider_amlbatch.aml.pipelines import (
     TaskStatus,
 )
 from airflow_provider_amlbatch.aml.status import RunStatus
-from airflow_provider_amlbatch.aml.wire import Pascal
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.engine.job import PipelineJob
+from airflow_provider_amlbatch.emulator.engine.report import PipelineReport
 from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound
 from airflow_provider_amlbatch.emulator.services.compiler import CompiledStep, Compiler, Surroundings
 from airflow_provider_amlbatch.emulator.services.compute import ComputeService
+from airflow_provider_amlbatch.emulator.services.datasets import (
+    Dataset,
+    DatasetDefinition,
+    DatasetService,
+    SavedDataset,
+)
 from airflow_provider_amlbatch.emulator.services.dispatcher import Dispatcher
 from airflow_provider_amlbatch.emulator.services.experiments import ExperimentService
-from airflow_provider_amlbatch.emulator.services.graph import Assignments
+from airflow_provider_amlbatch.emulator.services.graph import Assignments, OutputRegistration
 from airflow_provider_amlbatch.emulator.services.history import HistoryService, RunDocument, container_of
 from airflow_provider_amlbatch.emulator.services.pipelines import PipelineService
+from airflow_provider_amlbatch.emulator.services.reuse import (
+    OutputPlace,
+    ReusableStep,
+    ReuseService,
+    digest,
+    explain,
+)
 from airflow_provider_amlbatch.emulator.services.run_states import RunStates, State
 from airflow_provider_amlbatch.emulator.services.step_environment import RunContext
 from airflow_provider_amlbatch.emulator.services.submissions import (
@@ -45,24 +58,17 @@ from airflow_provider_amlbatch.emulator.store import Store
 Around = Callable[[Callable[[str], RunContext]], Surroundings]
 
 
-class OutputPlace(Pascal):
-    """Where an output of a node lies."""
-
-    node_id: str
-    name: str
-    data_store_name: str
-    path: str
-
-
 class PipelineRunDocument(PipelineRun):
     """A run as it is kept.
 
     :param node_runs: step run id by node id.
+    :param reused: the earlier run of each node that is not run again, by node id.
     :param pipeline_endpoint_id: the endpoint through which it was submitted.
     """
 
     node_runs: dict[str, str] = {}
     outputs: list[OutputPlace] = []
+    reused: dict[str, ReusableStep] = {}
     pipeline_endpoint_id: str | None = None
     step_tags: dict[str, str] = {}
     clock_offset: float = 0.0
@@ -81,6 +87,8 @@ class PipelineRunService:
         states: RunStates,
         compute: ComputeService,
         dispatcher: Dispatcher,
+        reuse: ReuseService,
+        datasets: DatasetService,
         around: Around,
     ) -> None:
         self._store = store
@@ -91,6 +99,8 @@ class PipelineRunService:
         self._states = states
         self._compute = compute
         self._dispatcher = dispatcher
+        self._reuse = reuse
+        self._datasets = datasets
         self._around = around
         self._runs = store.collection(
             "pipelineruns", PipelineRunDocument, indexes=("PipelineId", "PipelineEndpointId", "ScheduleId")
@@ -137,8 +147,11 @@ class PipelineRunService:
         parent_run_id: str | None = None,
         endpoint_id: str | None = None,
         schedule_id: str | None = None,
+        properties: dict[str, str] | None = None,
     ) -> PipelineRun:
         """Run a published pipeline.
+
+        :param properties: of the run, beside those that the caller sent.
 
         :raises BadRequest: if it is disabled, or the body names what it does not have.
         """
@@ -170,7 +183,7 @@ class PipelineRunService:
             run_type=info.run_type or "HTTP",
             continue_on_step_failure=bool(pipeline.continue_run_on_step_failure if continues is None else continues),
             tags=info.tags or {},
-            properties=info.properties or {},
+            properties={**(info.properties or {}), **(properties or {})},
             step_tags=info.step_tags or {},
         )
         document = self._make(submission)
@@ -208,7 +221,9 @@ class PipelineRunService:
         step_run_id = self._step_run_id(document, node_id)
         state = self._states.step(run_id, step_run_id)
         shift = timedelta(seconds=document.clock_offset)
+        earlier = document.reused.get(node_id)
         return TaskStatus(
+            reuse_info=None if earlier is None else {"RunId": earlier.run_id, "NodeId": earlier.node_id},
             status_code=state.status.node_code,
             status_detail=state.error_message,
             run_id=step_run_id,
@@ -243,6 +258,40 @@ class PipelineRunService:
                     if (place.node_id, place.name) == (source.node_id, source.port_name):
                         return _output(place)
         raise NotFound(f"The pipeline run {run_id!r} has no output {name!r}.", code="OutputNotFound")
+
+    def finish(self, run_id: str, report: PipelineReport) -> None:
+        """Register the outputs that were to be registered, of the steps that completed."""
+        document = self._document(run_id)
+        for node in self._pipelines.graph(str(document.graph_id)).graph.module_nodes or ():
+            step = report.steps.get(document.node_runs[node.id])
+            if step is None or step.status is not RunStatus.COMPLETED:
+                continue
+            for setting in node.module_output_settings or ():
+                registration = setting.dataset_registration
+                for place in document.outputs:
+                    if registration is not None and (place.node_id, place.name) == (node.id, setting.name):
+                        self._register(step.run_id, place, registration)
+
+    def _register(self, step_run_id: str, place: OutputPlace, registration: OutputRegistration) -> None:
+        flow, kind = self._datasets.output_definition(
+            place.data_store_name, place.path, registration.additional_transformations
+        )
+        if registration.name:
+            made = self._datasets.register(
+                Dataset(
+                    name=registration.name,
+                    description=registration.description,
+                    tags=dict(registration.tags or {}),
+                    dataset_type=kind,
+                    latest=DatasetDefinition(dataflow=flow, properties={}),
+                ),
+                if_exists_ok=True,
+                update_definition=True,
+            )
+            saved_id = made.latest.saved_dataset_id if made.latest is not None else None
+        else:
+            saved_id = self._datasets.save(SavedDataset(dataset_type=kind, dataflow_json=flow, properties={})).id
+        self._history.add_output_dataset(step_run_id, place.name, str(saved_id))
 
     def node_log(self, run_id: str, node_id: str, path: str) -> str:
         """Content of a log of a node; empty until there is one."""
@@ -313,16 +362,31 @@ class PipelineRunService:
         self._states.folder(document.id).create(job)
         document.is_submitted = True
         document.clock_offset = (self._clock.now() - datetime.now(UTC)).total_seconds()
-        document.outputs = [
-            OutputPlace(node_id=step.node.id, name=name, data_store_name=place.datastore, path=place.path)
-            for step in steps
-            for name, place in step.places.items()
-        ]
+        document.outputs = [place for step in steps for place in _outputs(step)]
+        document.reused = {step.node.id: step.decision.earlier for step in steps if step.decision.earlier is not None}
         with self._store.transaction():
             self._runs.put(document.id, document)
             self._record(document, experiment.experiment_id, steps, parent_run_id)
+            self._remember(document, steps)
             self._dispatcher.enqueue(document.id, nodes)
         self._dispatcher.wake()
+
+    def _remember(self, document: PipelineRunDocument, steps: tuple[CompiledStep, ...]) -> None:
+        for step in steps:
+            notes = [step.interpreter.note or "", explain(step.decision, step.compared)]
+            self._history.write_artifact(step.job.run_id, "azureml-logs/20_preparation.txt", "\n".join(notes).lstrip())
+            if step.decision.earlier is None:
+                self._reuse.remember(
+                    ReusableStep(
+                        run_id=step.job.run_id,
+                        node_id=step.node.id,
+                        pipeline_run_id=document.id,
+                        step_name=step.job.name,
+                        digest=digest(step.compared),
+                        inputs=step.compared,
+                        outputs=_outputs(step),
+                    )
+                )
 
     def _demand(self, steps: tuple[CompiledStep, ...]) -> dict[str, int]:
         """Nodes that the run takes of each cluster: those of its largest step there.
@@ -411,6 +475,13 @@ class PipelineRunService:
         return document.model_copy(update={"status": status, "has_errors": has_errors})
 
 
+def _outputs(step: CompiledStep) -> list[OutputPlace]:
+    return [
+        OutputPlace(node_id=step.node.id, name=name, data_store_name=place.datastore, path=place.path)
+        for name, place in step.places.items()
+    ]
+
+
 def _output(place: OutputPlace) -> NodeOutput:
     blob = AzureBlobReference(aml_data_store_name=place.data_store_name, relative_path=place.path)
     location = DataLocation(data_reference=DataReference(type="AzureBlob", azure_blob_reference=blob))
@@ -447,4 +518,9 @@ def _step_properties(document: PipelineRunDocument, step: CompiledStep) -> dict[
     }
     if step.interpreter.note:
         properties["emulator.environment"] = step.interpreter.note
+    earlier = step.decision.earlier
+    if earlier is not None:
+        properties["azureml.reusedrunid"] = earlier.run_id
+        properties["azureml.reusednodeid"] = earlier.node_id
+        properties["azureml.reusedpipeline"] = earlier.pipeline_run_id
     return properties

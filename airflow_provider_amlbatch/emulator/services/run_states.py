@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +34,16 @@ class RunStates:
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
+        self._on_end: Callable[[str, PipelineReport], None] = lambda *_: None
         self._ended: OrderedDict[str, PipelineReport] = OrderedDict()
         self._lock = threading.Lock()
+
+    def when_ended(self, call: Callable[[str, PipelineReport], None]) -> None:
+        """Have something done once a run is seen to have ended, before anybody is told.
+
+        :param call: may be called again for the same run.
+        """
+        self._on_end = call
 
     def folder(self, run_id: str) -> RunFolder:
         """The job folder of a pipeline run."""
@@ -56,6 +65,7 @@ class RunStates:
         except FileNotFoundError:
             return None
         if report.status.is_terminal:
+            self._on_end(run_id, report)
             self._keep(run_id, report)
             return report
         if folder.is_cancel_requested:

@@ -1,0 +1,46 @@
+"""The metric service (``/metric/v2.0``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from airflow_provider_amlbatch.aml.wire import Camel, Instant
+from airflow_provider_amlbatch.emulator.paths import WORKSPACE
+from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
+from airflow_provider_amlbatch.emulator.services.metrics import BatchMetrics, BatchResult, Metric
+
+router = APIRouter(prefix="/metric/v2.0" + WORKSPACE + "/runs/{run_id}", dependencies=[DATA_PLANE])
+
+
+class MetricRequest(Camel):
+    """Which metric to read, and from when to when."""
+
+    metric_name: str
+    start_time: Instant | None = None
+    end_time: Instant | None = None
+
+
+@router.post("/batch")
+def post_metrics(emulator: TheEmulator, run_id: str, batch: BatchMetrics) -> BatchResult:
+    """Log metrics."""
+    return emulator.metrics.log(run_id, batch)
+
+
+@router.post("/list")
+def list_metrics(emulator: TheEmulator, run_id: str) -> dict[str, Any]:
+    """List the metrics of a run."""
+    return {
+        "value": [
+            {"metricKey": {"name": name, "namespace": None}, "columns": columns}
+            for name, columns in emulator.metrics.names(run_id).items()
+        ],
+        "continuationToken": None,
+    }
+
+
+@router.post("/full")
+def get_metric(emulator: TheEmulator, run_id: str, request: MetricRequest) -> Metric:
+    """Read a metric."""
+    return emulator.metrics.get(run_id, request.metric_name, request.start_time, request.end_time)
