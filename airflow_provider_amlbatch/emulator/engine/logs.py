@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import time
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ logs/user/entry_script_log/<node>/<process>.log.txt
                                            What it logged through EntryScript().logger.
 logs/sys/master_role.txt                   Scheduling, thresholds, processes started and replaced.
 logs/sys/node/<node>/<process>.txt         Each mini-batch of a process.
+logs/sys/perf/0/machine.txt                Load, free memory and free disk, every ten minutes.
 logs/sys/job_report/processed_mini-batches.csv, process_summary.csv, node_summary.csv
                                            One line for each mini-batch, process and node.
 user_logs/std_log_0.txt, azureml-logs/70_driver_log.txt
@@ -123,6 +125,14 @@ class StepLogs:
         """Write a small table of the job report."""
         writer = csv.writer(self._open(f"sys/job_report/{name}.csv"), lineterminator="\n")
         writer.writerows([header, *rows])
+
+    def performance(self) -> None:
+        """Note how busy this machine is, which stands for every node."""
+        free = shutil.disk_usage(self.logs).free >> 20
+        memory = (os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) >> 20
+        self._append(
+            "sys/perf/0/machine.txt", f"{_now()}|load {os.getloadavg()[0]:.2f}|free MB {memory}|disk MB {free}"
+        )
 
     def result(self, text: str) -> None:
         """Write the final summary."""

@@ -12,6 +12,8 @@ from airflow_provider_amlbatch.emulator.engine.pool import Worker
 
 #: Seconds between two progress lines.
 _INTERVAL = 10.0
+#: Seconds between two looks at the machine.
+_MACHINE_INTERVAL = 600.0
 
 
 class Summary:
@@ -22,6 +24,7 @@ class Summary:
         self._logs = logs
         self._started = time.monotonic()
         self._next_line = self._started + _INTERVAL
+        self._next_look = self._started
         self._said_scheduled = False
         self._workers: list[Worker] = []
         self._first_traceback: str | None = None
@@ -49,7 +52,10 @@ class Summary:
         self._logs.error(str(worker.plan.node), worker.plan.name, what, first_line, error["traceback"])
 
     def tick(self, ledger: Ledger) -> None:
-        """Write a progress line if it is time for one."""
+        """Write a progress line, and one on the machine, if it is time for one."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _MACHINE_INTERVAL
+            self._logs.performance()
         if ledger.scheduling_finished and not self._said_scheduled:
             self._said_scheduled = True
             items = f" with {ledger.scheduled_items} items" if ledger.scheduled_items else ""
