@@ -76,11 +76,11 @@ def submit(
     What ``Experiment.submit`` does, except that tags and properties travel with the run: the SDK would set tags after
     the submission, and a task that dies between the two could not find its run again.
 
-    :param parameters: values for the pipeline's parameters.
+    :param parameters: values for the pipeline's parameters; converted to the type of each parameter's default.
     :param tags: tags of the run.
     :param properties: properties of the run.
     :returns: id of the pipeline run.
-    :raises SdkError: if the pipeline declares no such parameter.
+    :raises SdkError: if the pipeline declares no such parameter, or one of another type.
     """
     from azureml.core import Experiment
 
@@ -89,10 +89,11 @@ def submit(
     if unknown:
         known = ", ".join(sorted(graph.params)) or "none"
         raise SdkError(f"parameters names {', '.join(map(repr, unknown))}; the pipeline declares {known}.")
+    values = {name: _typed(name, value, graph.params[name].default_value) for name, value in parameters.items()}
     Experiment(graph._context._workspace, experiment_name)
     pipeline._set_experiment_name(experiment_name)
     body = graph._get_pipeline_run_creation_info_with_graph(
-        pipeline_parameters=dict(parameters), continue_on_step_failure=continue_on_step_failure
+        pipeline_parameters=values, continue_on_step_failure=continue_on_step_failure
     )
     body.creation_info.tags = dict(tags)
     body.creation_info.properties = dict(properties)
@@ -100,6 +101,21 @@ def submit(
     run_id = service.create_unsubmitted_pipeline_run_async(body, experiment_name=experiment_name).id
     service.submit_saved_pipeline_run_async(pipeline_run_id=run_id)
     return str(run_id)
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """Convert a value to the type of a parameter's default: the SDK wants it exact, and a template gives text."""
+    if not isinstance(default, str | int | float):
+        raise SdkError(f"parameters names {name!r}, which stands for data; say in the definition which data it is.")
+    if type(value) is type(default):
+        return value
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[str(value).lower()]
+        return type(default)(str(value))
+    except (ValueError, KeyError):
+        kind = type(default).__name__
+        raise SdkError(f"parameters[{name!r}]={value!r} is not accepted: its default {default!r} is {kind}.") from None
 
 
 def digest(pipeline: Pipeline) -> str:

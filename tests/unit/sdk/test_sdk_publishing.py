@@ -10,7 +10,8 @@ from airflow_provider_amlbatch.aml.call import Call
 from airflow_provider_amlbatch.aml.errors import NotFoundError
 from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
 from airflow_provider_amlbatch.aml.session import Session
-from airflow_provider_amlbatch.sdk import publishing
+from airflow_provider_amlbatch.sdk import pipelines, publishing
+from airflow_provider_amlbatch.sdk.errors import SdkError
 
 
 class Service:
@@ -34,8 +35,8 @@ class Service:
         return call.read(self.endpoint)
 
 
-def session(*pipelines: dict[str, Any], endpoint: dict[str, Any] | None = None) -> tuple[Session, Service]:
-    service = Service(list(pipelines), endpoint)
+def session(*entities: dict[str, Any], endpoint: dict[str, Any] | None = None) -> tuple[Session, Service]:
+    service = Service(list(entities), endpoint)
     return cast(Session, service), service
 
 
@@ -97,3 +98,18 @@ def test_nothing_is_written_when_the_pipeline_is_the_default_already() -> None:
     opened, service = session(endpoint=ENDPOINT)
     publishing.make_default(opened, "live", PublishedPipeline(id="p3"))
     assert service.written == []
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "typed"),
+    [("5", 2, 5), (5, "2", "5"), ("0.5", 1.0, 0.5), (1, 1.0, 1.0), ("False", True, False), (True, "x", "True")],
+)
+def test_a_submitted_value_takes_the_type_of_the_default(value: Any, default: Any, typed: Any) -> None:
+    converted = pipelines._typed("p", value, default)
+    assert (converted, type(converted)) == (typed, type(typed))
+
+
+@pytest.mark.parametrize(("value", "default"), [("many", 2), ("2.5", 2), ("yes", True), ("x", object())])
+def test_a_submitted_value_of_another_type_is_refused(value: Any, default: Any) -> None:
+    with pytest.raises(SdkError, match="'p'"):
+        pipelines._typed("p", value, default)
