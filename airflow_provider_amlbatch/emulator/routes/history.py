@@ -241,21 +241,31 @@ def get_run_details_by_experiment_id(emulator: TheEmulator, experiment: Identifi
     return emulator.history.details(run_id, experiment)
 
 
-@router.get(_RUNS[0] + "/children")
-def list_children(
-    emulator: TheEmulator,
-    experiment: Named,
-    run_id: str,
+def _children_query(
     run_filter: Annotated[str | None, Query(alias="$filter")] = None,
     order: Annotated[list[str] | None, Query(alias="$orderby")] = None,
     top: Annotated[int | None, Query(alias="$top")] = None,
     token: Annotated[str | None, Query(alias="$continuationToken")] = None,
-) -> RunPage:
-    """List the runs within a run."""
-    emulator.history.get(run_id, experiment)
-    params = QueryParams(
+) -> QueryParams:
+    return QueryParams(
         filter=run_filter, order_by=",".join(order) if order else None, top=top, continuation_token=token
     )
+
+
+ChildrenQuery = Annotated[QueryParams, Depends(_children_query)]
+
+
+@router.get(_RUNS[0] + "/children")
+def list_children(emulator: TheEmulator, experiment: Named, run_id: str, params: ChildrenQuery) -> RunPage:
+    """List the runs within a run."""
+    emulator.history.get(run_id, experiment)
+    return emulator.history.children(run_id, params)
+
+
+@router.get("/runs/{run_id}/children")
+def list_children_by_run_id(emulator: TheEmulator, run_id: str, params: ChildrenQuery) -> RunPage:
+    """List the runs within a run, whatever its experiment."""
+    emulator.history.get(run_id)
     return emulator.history.children(run_id, params)
 
 
