@@ -1,4 +1,5 @@
-"""The process that scores. Standard library only: it runs under the interpreter of the scoring environment.
+"""The process that scores. Standard library only: it runs under the interpreter of the scoring environment, which may be
+as old as Python 3.8.
 
 It speaks JSON lines on a socket of its own; standard output and error belong to the entry script. The first line it
 gets is its configuration; then come mini-batches (``<index> <total> <payload>``) until ``stop``. It answers each with
@@ -73,7 +74,7 @@ class RowWriter:
     def __init__(self, path: str, header: bool, to_csv: dict[str, Any]) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._to_csv = {"sep": " ", "index": False} | to_csv
+        self._to_csv = {"sep": " ", "index": False, **to_csv}
         # Inferred: "header" among the settings means the same as --append_row_dataframe_header, one line in all.
         self._wants_header = bool(self._to_csv.pop("header", False)) or header
         self.length = 0
@@ -106,7 +107,7 @@ class RowWriter:
     def _write_header(self, frame: Any) -> None:
         if self._wants_header:
             header = frame.iloc[:0].to_csv(header=True, **self._to_csv)
-            Path(self._path + ".header").write_text(header, encoding="utf-8", newline="")
+            Path(self._path + ".header").write_bytes(header.encode("utf-8"))
             self._wants_header = False
 
 
@@ -207,14 +208,15 @@ class Worker:
                 finally:
                     run_seconds = time.monotonic() - before
             rows = self._rows.write(result) if self._rows is not None else 0
-            answer |= {"event": "done", "returned": len(result), "rows": rows}
+            answer.update(event="done", returned=len(result), rows=rows)
         except BaseException as error:
-            answer |= {"event": "failed", "error": _describe(error)}
+            answer.update(event="failed", error=_describe(error))
         if self._rows is not None:
             answer["length"] = self._rows.length
         elapsed = time.monotonic() - started
         self._note(f"mini-batch {index} {answer['event']} in {elapsed:.3f} s")
-        return answer | {"elapsed": elapsed, "process": time.process_time() - cpu, "run": run_seconds}
+        answer.update(elapsed=elapsed, process=time.process_time() - cpu, run=run_seconds)
+        return answer
 
     def _read(self, payload: dict[str, Any], answer: dict[str, Any]) -> Any:
         if self._records is None:
