@@ -1,5 +1,6 @@
-"""The process that scores. Standard library only: it runs under the interpreter of the scoring environment, which may be
-as old as Python 3.8.
+"""The process that scores. Standard library only: it runs under the interpreter of the scoring environment.
+
+That interpreter may be as old as Python 3.8.
 
 It speaks JSON lines on a socket of its own; standard output and error belong to the entry script. The first line it
 gets is its configuration; then come mini-batches (``<index> <total> <payload>``) until ``stop``. It answers each with
