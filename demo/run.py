@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -18,6 +17,7 @@ from rich.table import Table
 
 import emulated
 import local_airflow
+import sample
 
 FOLDER = local_airflow.REPOSITORY / ".demo"
 STATE = FOLDER / "emulator"
@@ -39,7 +39,7 @@ def demo() -> None:
     try:
         env = local_airflow.environment(HOME, variables | {"AMLBATCH_DEMO": str(SAMPLE)})
         with _timed(seconds, "prepare model and data"):
-            files = _prepare(env)
+            files = sample.prepare(SAMPLE, env)
         with _timed(seconds, "prepare Airflow"):
             local_airflow.migrate(env, LOG)
         report = _run_dag(env)
@@ -51,28 +51,6 @@ def demo() -> None:
     if collected["rows"] != files:
         raise RuntimeError(f"{files} files were to be scored, but {collected['rows']} predictions came back.")
     print(f"demo: {collected['rows']} predictions from {files} files")
-
-
-def prepare(folder: Path) -> int:
-    """Train and save the model, upload the rows, and return how many there are.
-
-    Runs in a process of its own, whose environment leads to the emulator.
-    """
-    from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
-    from prepare import DATASTORE, make_sample, save_model, upload_rows
-
-    sample = make_sample()
-    save_model(sample, folder)
-    return upload_rows(sample, AzureMLBatchHook().container_client(DATASTORE))
-
-
-def _prepare(env: dict[str, str]) -> int:
-    done = subprocess.run(
-        [sys.executable, __file__, "--prepare-only", str(SAMPLE)], env=env, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"The data could not be prepared.\n{done.stderr}")
-    return int(done.stdout.split()[-1])
 
 
 def _run_dag(env: dict[str, str]) -> dict[str, Any]:
@@ -137,13 +115,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prepare-only", type=Path, metavar="FOLDER", help="only train the model and upload the data")
-    arguments = parser.parse_args()
     try:
-        if arguments.prepare_only:
-            print(prepare(arguments.prepare_only))
-        else:
-            demo()
+        demo()
     except RuntimeError as error:
         sys.exit(f"error: {error}")

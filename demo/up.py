@@ -5,22 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
+from contextlib import suppress
+
+import psutil
 
 import emulated
 import local_airflow
+import sample
 
 FOLDER = local_airflow.REPOSITORY / ".up"
 STATE = FOLDER / "emulator"
 HOME = FOLDER / "airflow"
 LOG = FOLDER / "airflow.log"
-PROCESS = FOLDER / "process.json"
+SESSION = FOLDER / "session.json"
 
 #: Seconds until Airflow must answer.
 PATIENCE = 120
@@ -28,7 +30,7 @@ PATIENCE = 120
 
 def up() -> None:
     """Start both and print where they are."""
-    if _running():
+    if _processes():
         raise RuntimeError("Airflow is up already: `make down` stops it.")
     FOLDER.mkdir(exist_ok=True)
     variables = emulated.start(STATE)
@@ -44,7 +46,8 @@ def up() -> None:
             stderr=output,
             start_new_session=True,
         )
-    PROCESS.write_text(json.dumps({"pid": airflow.pid, "port": port}))
+    leader = psutil.Process(airflow.pid)
+    SESSION.write_text(json.dumps({"leader": leader.pid, "created": leader.create_time()}))
     _wait(airflow, f"http://127.0.0.1:{port}/api/v2/monitor/health")
     print(f"Airflow    http://127.0.0.1:{port}   login {local_airflow.LOGIN} / {local_airflow.password(HOME)}")
     print(f"Emulator   {variables['ARM_CLOUD_METADATA_URL'].removesuffix('/metadata/endpoints')}")
@@ -54,38 +57,39 @@ def up() -> None:
 
 def down() -> None:
     """Stop what :func:`up` started, and nothing else."""
-    process = _running()
-    if process is not None:
-        os.killpg(process, signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        while _running() is not None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        if _running() is not None:
-            os.killpg(process, signal.SIGKILL)
-    PROCESS.unlink(missing_ok=True)
+    processes = _processes()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(processes, timeout=20)
+    for process in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=5)
     if STATE.exists():
         emulated.stop(STATE)
 
 
 def _sample(variables: dict[str, str]) -> dict[str, str]:
     folder = FOLDER / "sample"
-    subprocess.run(
-        [sys.executable, str(local_airflow.REPOSITORY / "demo" / "run.py"), "--prepare-only", str(folder)],
-        env=local_airflow.environment(HOME, variables),
-        check=True,
-    )
+    sample.prepare(folder, local_airflow.environment(HOME, variables))
     return {"AMLBATCH_DEMO": str(folder)}
 
 
-def _running() -> int | None:
-    if not PROCESS.exists():
-        return None
-    pid = int(json.loads(PROCESS.read_text())["pid"])
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return None
-    return pid if b"airflow" in command else None  # the number may belong to another process by now
+def _processes() -> list[psutil.Process]:
+    """Find every process of the session that :func:`up` began, also where its leader is gone."""
+    if not SESSION.exists():
+        return []
+    known = json.loads(SESSION.read_text())
+    with suppress(psutil.NoSuchProcess):
+        if psutil.Process(known["leader"]).create_time() != known["created"]:
+            return []  # the number was given to another process, which happens only when all of ours are gone
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == known["leader"]:
+                found.append(process)
+    return found
 
 
 def _wait(airflow: subprocess.Popen[bytes], url: str) -> None:

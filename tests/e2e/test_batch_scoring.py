@@ -9,13 +9,13 @@ import pytest
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.testing import ServedEmulator
-from prepare import DATASTORE, make_sample, save_model, upload_rows
+from sample import DATASTORE, make_sample, save_model, upload_rows
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
 @pytest.fixture(scope="module")
-def sample(emulator: ServedEmulator):
+def prepared(emulator: ServedEmulator):
     from airflow_provider_amlbatch.aml.session import Session
     from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 
@@ -25,20 +25,20 @@ def sample(emulator: ServedEmulator):
     return sample
 
 
-def test_predictions_are_the_models_own(run_dag, sample, tmp_path):
-    save_model(sample, tmp_path / "sample")
+def test_predictions_are_the_models_own(run_dag, prepared, tmp_path):
+    save_model(prepared, tmp_path / "sample")
     result = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
 
     assert result.state == "success", result.tasks
     table = pq.read_table(result.returned["collect"]["uri"]).to_pydict()
     collected = dict(zip(table["file"], table["prediction"], strict=True))
-    assert len(table["file"]) == len(sample.rows)
-    assert collected == sample.predictions()
+    assert len(table["file"]) == len(prepared.rows)
+    assert collected == prepared.predictions()
     assert Path(result.returned["draw"]).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_second_run_reuses_model_and_pipeline(run_dag, sample, tmp_path):
-    save_model(sample, tmp_path / "sample")
+def test_a_second_run_reuses_model_and_pipeline(run_dag, prepared, tmp_path):
+    save_model(prepared, tmp_path / "sample")
     first = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
     second = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
 
@@ -47,8 +47,8 @@ def test_a_second_run_reuses_model_and_pipeline(run_dag, sample, tmp_path):
     assert second.returned["invoke"] != first.returned["invoke"]
 
 
-def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag, sample, tmp_path, capfd):
-    save_model(sample, tmp_path / "sample")
+def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag, prepared, tmp_path, capfd):
+    save_model(prepared, tmp_path / "sample")
     dag = Path(__file__).parent / "dags" / "failing_script.py"
     result = run_dag(dag, "failing_script", AMLBATCH_DEMO=str(tmp_path / "sample"))
 

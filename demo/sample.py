@@ -6,6 +6,8 @@ scored.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +70,23 @@ def upload_rows(sample: Sample, container) -> int:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(upload, sample.rows.items()))
     return len(sample.rows)
+
+
+def prepare(folder: Path, env: dict[str, str]) -> int:
+    """Save the model to a folder and upload the rows, in a process whose environment leads to a workspace.
+
+    :return: how many rows were uploaded.
+    :raises RuntimeError: with what the process said, if it failed.
+    """
+    done = subprocess.run([sys.executable, __file__, str(folder)], env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"The data could not be prepared.\n{done.stderr}")
+    return int(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+
+    sample = make_sample()
+    save_model(sample, Path(sys.argv[1]))
+    print(upload_rows(sample, AzureMLBatchHook().container_client(DATASTORE)))
