@@ -80,7 +80,10 @@ def get_provider_info() -> dict[str, object]:
         "hooks": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.hooks.azureml_batch"]}],
         "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.pipeline_run"]}],
         "plugins": [{"name": "amlbatch", "plugin-class": f"{_PACKAGE}.plugin.AzureMLBatchPlugin"}],
-        "extra-links": [f"{_PACKAGE}.links.pipeline_run.AzureMLRunLink"],
+        "extra-links": [
+            f"{_PACKAGE}.links.pipeline_run.AzureMLRunLink",
+            f"{_PACKAGE}.links.published_pipeline.AzureMLPipelineLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "azureml",

@@ -45,6 +45,14 @@ Dataset.File.from_files((store, "trial-rows/*.csv")).register(workspace, "small"
 """
 
 
+FETCH = """
+import pathlib
+from azureml.core import Model, Workspace
+
+print(pathlib.Path(Model(Workspace.from_config(), "from-a-run").download("got")).name)
+"""
+
+
 class Task:
     """Stands for the task instance: names itself, and keeps what is pushed."""
 
@@ -141,7 +149,9 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
 
 
 @pytest.mark.usefixtures("connected")
-def test_a_retry_adopts_the_run_that_was_submitted(emulator: ServedEmulator, tmp_path: Path) -> None:
+def test_a_retry_adopts_the_submitted_run_and_its_outputs_make_one_model(
+    emulator: ServedEmulator, opened: Session, tmp_path: Path
+) -> None:
     run_sdk(UPLOAD.replace("trial-rows", "submit-rows").replace('"small"', '"submitted"'), emulator.environment)
     (tmp_path / "score.py").write_text(GOOD)
     step = ParallelRun(
@@ -172,6 +182,23 @@ def test_a_retry_adopts_the_run_that_was_submitted(emulator: ServedEmulator, tmp
     assert task.pushed["run_id"] == run_id
     assert any(f"/runs/{run_id}?" in str(value) for value in task.pushed.values())
     assert submit(2, "/no/such/python")[0] == run_id
+
+    # What a run has written can be registered as a model, once.
+    (scored,) = AzureMLBatchHook(session=opened).children(run_id)
+    registered = []
+    for python in (sys.executable, "/no/such/python"):
+        operator = AzureMLRegisterModelOperator(
+            task_id="register",
+            model_name="from-a-run",
+            model_path="logs/job_result.txt",
+            run_id=scored.run_id,
+            sdk_python=python,
+        )
+        registered.append(operator.execute(cast(Context, {})))
+    assert registered[0]["created"]
+    assert registered[1] == {**registered[0], "created": False}
+    fetched = run_sdk(FETCH, emulator.environment, cwd=tmp_path)
+    assert fetched.stdout.splitlines()[-1] == "job_result.txt"
 
 
 @pytest.mark.usefixtures("connected")
