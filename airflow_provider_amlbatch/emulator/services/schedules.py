@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from datetime import datetime, timedelta
 
@@ -98,6 +99,7 @@ class ScheduleService:
             "schedules", ScheduleDocument, indexes=("PipelineId", "PipelineEndpointId", "EntityStatus")
         )
         self._seen = store.collection("scheduleblobs", SeenBlobs)
+        self._ticking = threading.Lock()
 
     def create(self, info: ScheduleCreationInfo) -> Schedule:
         """Make a schedule.
@@ -206,13 +208,14 @@ class ScheduleService:
                 self._advance(schedule.id, now)
 
     def tick(self) -> None:
-        """Fire what is due."""
-        now = self._clock.now()
-        for schedule in self._schedules.find(EntityStatus=ACTIVE):
-            if schedule.schedule_type == DATA_STORE:
-                self._poll(schedule, now)
-            else:
-                self._recur(schedule, now)
+        """Fire what is due; when this returns, it has fired."""
+        with self._ticking:
+            now = self._clock.now()
+            for schedule in self._schedules.find(EntityStatus=ACTIVE):
+                if schedule.schedule_type == DATA_STORE:
+                    self._poll(schedule, now)
+                else:
+                    self._recur(schedule, now)
 
     def _recur(self, schedule: ScheduleDocument, now: datetime) -> None:
         assert schedule.recurrence is not None

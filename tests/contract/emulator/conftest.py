@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,12 +76,15 @@ def failure(call, *arguments, **more):
 """
 
 
+Script = Callable[[ServedEmulator, str], dict[str, Any]]
+
+
 @pytest.fixture(scope="session")
-def pipeline_sdk(emulator: ServedEmulator) -> Callable[[str], dict[str, Any]]:
+def script() -> Script:
     """Run a script after the common beginning, and return what it hands to ``report(**values)``."""
 
-    def run(script: str, cwd: Path | None = None) -> dict[str, Any]:
-        done = run_sdk(_BEGINNING + textwrap.dedent(script), emulator.environment, cwd=cwd)
+    def run(emulator: ServedEmulator, text: str) -> dict[str, Any]:
+        done = run_sdk(_BEGINNING + textwrap.dedent(text), emulator.environment)
         merged: dict[str, Any] = {"stdout": done.stdout}
         for line in done.stdout.splitlines():
             if line.startswith("REPORT "):
@@ -90,3 +92,9 @@ def pipeline_sdk(emulator: ServedEmulator) -> Callable[[str], dict[str, Any]]:
         return merged
 
     return run
+
+
+@pytest.fixture(scope="session")
+def pipeline_sdk(emulator: ServedEmulator, script: Script) -> Callable[[str], dict[str, Any]]:
+    """Run a script against the session's emulator."""
+    return lambda text: script(emulator, text)
