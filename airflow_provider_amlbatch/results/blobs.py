@@ -10,13 +10,17 @@ import base64
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import certifi
 import requests
-from requests.adapters import HTTPAdapter
+import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_amlbatch.results.errors import BlobChanged, BlobCorrupt, BlobMissing, DownloadError
@@ -32,7 +36,7 @@ CONNECTIONS = 16
 _VERSION = "2021-12-02"
 _SCOPE = "https://storage.azure.com/.default"
 _TRY_AGAIN = {408, 429, 500, 502, 503, 504}
-_TIMEOUT = (20, 120)
+_TIMEOUT = urllib3.Timeout(connect=20, read=120)
 #: An account key signs a URL for so long; it is signed anew well before.
 _SIGNED_FOR = timedelta(hours=4)
 _RENEW_BEFORE = 600.0
@@ -72,18 +76,13 @@ class BlobReader:
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._query = parts.query
         self._authorization: tuple[dict[str, str], str, float] | None = None
-        self._session = requests.Session()
-        settings = self._session.merge_environment_settings(self._base, {}, True, verify, None)
-        self._session.verify, self._session.proxies = settings["verify"], settings["proxies"]
-        self._session.trust_env = False  # looked at once here, not at each request
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+        self._pool = _pool(self._base, verify)
 
     def __enter__(self) -> BlobReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._session.close()
+        self._pool.clear()
 
     def find(self, prefix: str = "") -> Iterator[Blob]:
         """List blobs by prefix, in the order of their names."""
@@ -98,9 +97,9 @@ class BlobReader:
         """
         for attempt in range(self._tries):
             try:
-                with self._send("HEAD", name, {}) as response:
+                with self._sent("HEAD", name, {}) as response:
                     return _blob(name, response.headers, int(response.headers["Content-Length"]))
-            except (requests.RequestException, HTTPError, _Again) as error:
+            except (HTTPError, OSError, _Again) as error:
                 self._wait(name, attempt, error)
         raise AssertionError("unreachable")
 
@@ -115,15 +114,15 @@ class BlobReader:
         while start < end:
             headers = {"Range": f"bytes={start}-{end - 1}", "If-Match": f'"{blob.etag}"'}
             try:
-                with self._send("GET", blob.name, headers) as response:
+                with self._sent("GET", blob.name, headers) as response:
                     _check_range(blob, response, start, end)
-                    for piece in response.raw.stream(PIECE, decode_content=False):
+                    for piece in response.stream(PIECE, decode_content=False):
                         start += len(piece)
                         attempt = 0
                         yield piece
                 if start < end:
                     raise _Again("the connection ended early")
-            except (requests.RequestException, HTTPError, OSError, _Again) as error:
+            except (HTTPError, OSError, _Again) as error:
                 self._wait(blob.name, attempt, error)
                 attempt += 1
 
@@ -132,28 +131,25 @@ class BlobReader:
             raise DownloadError(f"{name} could not be read in {self._tries} tries: {_told(error)}") from None
         self._pause(min(30.0, 0.5 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311
 
-    def _send(self, method: str, name: str, headers: Mapping[str, str]) -> requests.Response:
+    @contextmanager
+    def _sent(self, method: str, name: str, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
         signed, query = self._signed()
         url = f"{self._base}/{quote(name, safe='/~')}" + (f"?{query}" if query else "")
-        response = self._session.request(
+        response = self._pool.request(
             method,
             url,
             headers={"x-ms-version": _VERSION, "Accept-Encoding": "identity", **signed, **headers},
-            stream=True,
-            timeout=_TIMEOUT,
+            preload_content=False,
+            redirect=False,
+            retries=False,
         )
-        status = response.status_code
-        if status in (200, 206):
-            return response
-        code = response.headers.get("x-ms-error-code", response.reason)
-        response.close()
-        if status == 404:
-            raise BlobMissing(f"{name} does not exist in {self._base} ({code})")
-        if status == 412:
-            raise BlobChanged(f"{name} changed while it was read: collect again when nothing writes to it")
-        if status in _TRY_AGAIN:
-            raise _Again(f"{status} {code}")
-        raise DownloadError(f"{name} could not be read: {status} {code}")
+        try:
+            _check_status(name, response, self._base)
+            yield response
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
 
     def _signed(self) -> tuple[dict[str, str], str]:
         now = time.time()
@@ -194,11 +190,38 @@ def _authorization(container: Any, query: str) -> tuple[dict[str, str], str, flo
     )
 
 
-def _check_range(blob: Blob, response: requests.Response, start: int, end: int) -> None:
+def _pool(url: str, verify: str | None) -> urllib3.PoolManager:
+    """Open connections with the proxy and the certificates that ``requests`` would take from the environment."""
+    with requests.Session() as session:
+        settings = session.merge_environment_settings(url, {}, True, verify, None)
+    trusted, proxy = settings["verify"], requests.utils.select_proxy(url, settings["proxies"])
+    options: dict[str, Any] = {"maxsize": CONNECTIONS, "block": False, "timeout": _TIMEOUT}
+    if isinstance(trusted, str) and Path(trusted).is_dir():
+        options["ca_cert_dir"] = trusted
+    else:
+        options["ca_certs"] = trusted if isinstance(trusted, str) else certifi.where()
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+
+
+def _check_status(name: str, response: BaseHTTPResponse, base: str) -> None:
+    status = response.status
+    if status in (200, 206):
+        return
+    code = response.headers.get("x-ms-error-code", response.reason)
+    if status == 404:
+        raise BlobMissing(f"{name} does not exist in {base} ({code})")
+    if status == 412:
+        raise BlobChanged(f"{name} changed while it was read: collect again when nothing writes to it")
+    if status in _TRY_AGAIN:
+        raise _Again(f"{status} {code}")
+    raise DownloadError(f"{name} could not be read: {status} {code}")
+
+
+def _check_range(blob: Blob, response: BaseHTTPResponse, start: int, end: int) -> None:
     if _plain(response.headers.get("ETag", "")) != blob.etag:
         raise BlobChanged(f"{blob.name} changed while it was read: collect again when nothing writes to it")
     found = response.headers.get("Content-Range")
-    whole = response.status_code == 200 and start == 0 and end == blob.size
+    whole = response.status == 200 and start == 0 and end == blob.size
     if not whole and found != f"bytes {start}-{end - 1}/{blob.size}":
         raise BlobCorrupt(f"{blob.name}: bytes {start}-{end - 1}/{blob.size} were asked for, {found} came")
 

@@ -93,18 +93,17 @@ def download(
     wanted = list(blobs)
     target = Path(folder)
     files = local_paths(target, [blob.name for blob in wanted], below)
+    _make_folders(target, {path.parent for path in files.values()})
     size = sum(blob.size for blob in wanted)
     tell = _Arrived(size, progress)
     with ThreadPoolExecutor(BLOBS_AT_ONCE, "download") as pool:
         small = [
-            pool.submit(_fetch_small, reader, blob, files[blob.name], target, tell)
-            for blob in wanted
-            if blob.size <= RANGE
+            pool.submit(_fetch_small, reader, blob, files[blob.name], tell) for blob in wanted if blob.size <= RANGE
         ]
         try:
             for blob in wanted:
                 if blob.size > RANGE:
-                    _fetch_large(reader, blob, files[blob.name], target, tell)
+                    _fetch_large(reader, blob, files[blob.name], tell)
             for future in small:
                 future.result()
         except BaseException:
@@ -131,8 +130,8 @@ def local_paths(folder: Path, names: Sequence[str], below: str = "") -> dict[str
     return found
 
 
-def _fetch_small(reader: BlobReader, blob: Blob, path: Path, folder: Path, tell: _Arrived) -> None:
-    partial = _partial(path, folder)
+def _fetch_small(reader: BlobReader, blob: Blob, path: Path, tell: _Arrived) -> None:
+    partial = _partial(path)
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with partial.open("wb") as file:
@@ -140,14 +139,16 @@ def _fetch_small(reader: BlobReader, blob: Blob, path: Path, folder: Path, tell:
                 file.write(piece)
                 digest.update(piece)
                 tell(len(piece))
-        _verify(blob, digest.digest(), partial.stat().st_size)
+            size = file.tell()
+        _verify(blob, digest.digest(), size)
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
-def _fetch_large(reader: BlobReader, blob: Blob, path: Path, folder: Path, tell: _Arrived) -> None:
-    partial = _partial(path, folder)
+def _fetch_large(reader: BlobReader, blob: Blob, path: Path, tell: _Arrived) -> None:
+    partial = _partial(path)
     digest = hashlib.md5(usedforsecurity=False)
     file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -167,9 +168,11 @@ def _fetch_large(reader: BlobReader, blob: Blob, path: Path, folder: Path, tell:
                 raise
         _verify(blob, digest.digest(), blob.size)
         partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     finally:
         os.close(file)
-        partial.unlink(missing_ok=True)
 
 
 def _fetch_range(reader: BlobReader, blob: Blob, file: int, start: int, tell: _Arrived) -> None:
@@ -179,14 +182,18 @@ def _fetch_range(reader: BlobReader, blob: Blob, file: int, start: int, tell: _A
         tell(len(piece))
 
 
-def _partial(path: Path, folder: Path) -> Path:
-    """Make the parent folder and name a file beside the target; links must not lead out of the folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UnsafeName(f"{path} cannot be written: a file is where its folder should be") from None
-    if not path.parent.resolve().is_relative_to(folder.resolve()) or path.is_dir():
-        raise UnsafeName(f"{path} leads out of {folder} through a link, or is a folder")
+def _make_folders(target: Path, folders: set[Path]) -> None:
+    """Make folders below the target; links must not lead out of it."""
+    for folder in sorted(folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UnsafeName(f"{folder} cannot be made: a file has its name") from None
+        if not folder.resolve().is_relative_to(target.resolve()):
+            raise UnsafeName(f"{folder} leads out of {target} through a link")
+
+
+def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.partial")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from airflow_provider_amlbatch.results.blocks import shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, hide_carriage_returns
 from airflow_provider_amlbatch.results.format import Layout
+
+#: Bytes that are looked through at once: they and what is derived from them fit the processor's cache.
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -41,51 +45,71 @@ def parse_block(block: bytes, layout: Layout) -> Parsed:
 
 
 def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
+    """Let pyarrow read the block; None when that might not be exact, or does not succeed."""
     form = layout.format
+    if not _is_plain(block, layout):
+        return None
     lines = form.kind == "lines"
-    if lines and (form.delimiter is None or len(form.delimiter) != 1 or form.delimiter in '"\r' or b"\r" in block):
-        return None
-    if len(layout.types) > 1 and (block.startswith(b"\n") or b"\n\n" in block):
-        return None  # pyarrow takes an empty line for a row of missing values
-    if not form.delimiter or not form.delimiter.isascii() or _may_have_leading_zeros(block, layout):
-        return None
     text, stand_in = (block, None) if lines else hide_carriage_returns(block, form)
     if text.startswith(BYTE_ORDER_MARK):
         text = BYTE_ORDER_MARK + text  # pyarrow removes one at the start of what it reads; here it is data
-    missing = convert.missing_words(form)
     late = _converted_late(layout) if lines else {}
     types = {name: pa.string() if name in late else dtype for name, dtype in layout.types.items()}
     try:
-        table = csv.read_csv(
-            pa.py_buffer(text),
-            read_options=csv.ReadOptions(column_names=layout.columns, use_threads=False, block_size=len(text) + 1),
-            parse_options=csv.ParseOptions(
-                delimiter=form.delimiter,
-                quote_char=False if lines else '"',
-                newlines_in_values=not lines and b'"' in text,
-                ignore_empty_lines=False,
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types=types,
-                null_values=[*missing, *(f" {word}" for word in missing)] if lines else missing,
-                strings_can_be_null=not lines,
-            ),
-        )
-        columns = [chunked.combine_chunks() for chunked in table.columns]
-        for number, (name, dtype) in enumerate(layout.types.items()):
-            if lines and number and form.strip and pa.types.is_string(columns[number].type):
-                columns[number] = _without_first_space(columns[number])
-            if stand_in and pa.types.is_string(dtype):
-                columns[number] = pc.replace_substring(columns[number], stand_in.decode(), "\r")
-            if name in late:
-                columns[number], bad = convert.typed(columns[number], dtype, form)
-                if bad:
-                    return None
+        columns = _read(text, layout, types)
+        if _may_have_leading_zeros(block, layout):
+            integers = _inferred_integers(layout)
+            if any(map(convert.leading_zeros, _read(text, layout, dict.fromkeys(integers, pa.string())))):
+                return None
     except pa.ArrowInvalid:
         return None
+    for number, (name, dtype) in enumerate(layout.types.items()):
+        if lines and number and form.strip and pa.types.is_string(columns[number].type):
+            columns[number] = _without_first_space(columns[number])
+        if stand_in and pa.types.is_string(dtype):
+            columns[number] = pc.replace_substring(columns[number], stand_in.decode(), "\r")
+        if name in late:
+            columns[number], bad = convert.typed(columns[number], dtype, form)
+            if bad:
+                return None
     if layout.header and _holds_header(columns, layout):
         return None
-    return pa.RecordBatch.from_arrays([_one(column) for column in columns], schema=layout.schema)
+    return pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+
+
+def _is_plain(block: bytes, layout: Layout) -> bool:
+    """Tell whether pyarrow's reader can be trusted with the block."""
+    delimiter = layout.format.delimiter
+    if delimiter is None or len(delimiter) != 1 or not delimiter.isascii():
+        return False
+    if layout.format.kind == "lines" and (delimiter in '"\r' or b"\r" in block):
+        return False
+    empty_line = block.startswith(b"\n") or b"\n\n" in block  # pyarrow takes it for a row of missing values
+    return len(layout.types) == 1 or not empty_line
+
+
+def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa.Array]:
+    """Read the columns that ``types`` names."""
+    form = layout.format
+    lines = form.kind == "lines"
+    missing = convert.missing_words(form)
+    table = csv.read_csv(
+        pa.py_buffer(text),
+        read_options=csv.ReadOptions(column_names=layout.columns, use_threads=False, block_size=len(text) + 1),
+        parse_options=csv.ParseOptions(
+            delimiter=form.delimiter,
+            quote_char=False if lines else '"',
+            newlines_in_values=not lines and b'"' in text,
+            ignore_empty_lines=False,
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(types),
+            null_values=[*missing, *(f" {word}" for word in missing)] if lines else missing,
+            strings_can_be_null=not lines,
+        ),
+    )
+    return [_one(column) for column in table.columns]
 
 
 def _exactly(block: bytes, layout: Layout) -> Parsed:
@@ -140,21 +164,35 @@ def _converted_late(layout: Layout) -> dict[str, pa.DataType]:
 
 
 def _may_have_leading_zeros(block: bytes, layout: Layout) -> bool:
-    """Look for a zero that starts a field and is followed by a digit, if an integer column was inferred.
+    """Look for a zero outside quotes that may begin an integer field and is followed by a digit.
 
-    pyarrow reads ``007`` as 7, and the sample may not have shown one.
+    Only needed where integers were inferred: pyarrow reads ``007`` as 7, and the sample may not have shown one.
     """
-    if not any(name in layout.inferred and pa.types.is_integer(dtype) for name, dtype in layout.types.items()):
+    integers = _inferred_integers(layout)
+    if not integers:
         return False
-    data = np.frombuffer(block, np.uint8)
-    zeros = np.flatnonzero(data[:-1] == ord("0"))
-    zeros = zeros[(data[zeros + 1] - np.uint8(ord("0"))) < 10]
-    if not len(zeros):
-        return False
-    before = data[zeros - 1]
-    delimiter = (layout.format.delimiter or "\n").encode()[-1]
-    starts = (before == delimiter) | (before == ord(" ")) | (before == ord("\n")) | (before == ord("-")) | (zeros == 0)
-    return bool(starts.any())
+    data = np.frombuffer(b"\n\n" + block, np.uint8)
+    before = [ord(layout.format.delimiter or "\n"), ord(" ")]
+    if layout.columns[0] in integers:
+        before.append(ord("\n"))
+    pieces = [_leading_zeros(data[at : at + _PIECE + 3], before) + at for at in range(0, len(data), _PIECE)]
+    found = np.concatenate(pieces)
+    if not len(found) or not (layout.format.quoted and b'"' in block):
+        return len(found) > 0
+    return bool((np.searchsorted(np.flatnonzero(data == ord('"')), found) % 2 == 0).any())
+
+
+def _leading_zeros(data: np.ndarray[Any, np.dtype[np.uint8]], before: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Find zeros, or a minus and a zero, after one of some characters and before a digit."""
+    starts = data == before[0]
+    for character in before[1:]:
+        starts |= data == character
+    starts[1:] |= (data[1:] == ord("-")) & starts[:-1]  # -007, but not 1e-07
+    return np.flatnonzero(starts[:-2] & (data[1:-1] == ord("0")) & (data[2:] - np.uint8(ord("0")) < 10))
+
+
+def _inferred_integers(layout: Layout) -> list[str]:
+    return [name for name, dtype in layout.types.items() if name in layout.inferred and pa.types.is_integer(dtype)]
 
 
 def _holds_header(columns: list[pa.Array], layout: Layout) -> bool:
@@ -182,7 +220,5 @@ def _text(columns: list[pa.Array], row: int, delimiter: str | None) -> str:
     return shown((delimiter or " ").encode().join(values))
 
 
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if isinstance(column, pa.ChunkedArray):
-        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    return column
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -311,7 +311,8 @@ def matched(names: pa.Array, match: str) -> pa.Array:
     if match == "path":
         return names
     if pc.any(pc.match_substring(names, "/")).as_py():
-        names = pc.replace_substring_regex(names, r"^.*/", "")
+        parts = pc.split_pattern(pc.fill_null(names, ""), "/", max_splits=1, reverse=True)
+        names = parts.values.take(pc.subtract(parts.offsets[1:], 1))
     return pc.replace_substring_regex(names, r"(.)\.[^.]*$", r"\1") if match == "stem" else names
 
 
