@@ -59,3 +59,14 @@ def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag,
     said = log.out + log.err
     assert "raise_on_one_file.py" in said
     assert "ValueError: patient-007.csv cannot be scored" in said
+
+
+def test_the_whole_job_in_one_call_compares_the_rows_with_the_inputs(run_dag, prepared):
+    result = run_dag(DAGS / "batch_scoring_in_one_call.py", "batch_scoring_in_one_call")
+
+    assert result.state == "success", result.tasks
+    collected = result.returned["score_patients.collect"]
+    assert collected["rows"] == len(prepared.rows)
+    assert collected["reconciliation"]["inputs"] == len(prepared.rows)
+    assert collected["reconciliation"]["complete"] == 1.0
+    assert collected["reconciliation"]["problems"] == []
