@@ -17,9 +17,9 @@ class FileInput:
     :param name: the name the step gives this input.
     :param patterns: absolute paths or globs (``*``, ``**``, ``?``) of files; a folder stands for all files below it.
         They are expanded when the step starts, sorted by path within each pattern.
-    :param partition_format: Azure's path template such as ``/{store}/{brand}/*.csv``, relative to ``root``; with
+    :param partition_format: Azure's template of the end of a path, such as ``/{store}/{brand}/*.csv``; with
         ``partition_keys`` it makes one mini-batch per distinct key.
-    :param root: the folder that ``partition_format`` is relative to, and that a script step gets as the input's path.
+    :param root: the path that stands for the input on a command line.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ def _by_key(number: int, source: Input, keys: tuple[str, ...]) -> Iterator[MiniB
     template = _partition_format(source, keys)
     groups: dict[str, list[str]] = {}
     for path in expand(source.patterns):
-        values = template.values(_relative(path, source))
+        values = template.values(path)
         groups.setdefault(json.dumps({key: values[key] for key in keys}), []).append(path)
     first_path = next(iter(groups.values()))[0] if groups else ""
     for key, paths in groups.items():
@@ -111,13 +110,9 @@ def _parts(source: TabularInput, size: int | None) -> Iterator[dict[str, Any]]:
 def _parts_of(source: TabularInput, path: str, first_path: str, size: int | None) -> Iterator[dict[str, Any]]:
     columns = {}
     if source.partition_format is not None:
-        columns = PartitionFormat.parse(source.partition_format).values(_relative(path, source))
+        columns = PartitionFormat.parse(source.partition_format).values(path)
     for part in tabular.cut(source, path, first_path, size):
         yield {**part, "columns": columns}
-
-
-def _relative(path: str, source: Input) -> str:
-    return path if source.root is None else os.path.relpath(path, source.root)
 
 
 @dataclass(frozen=True)
