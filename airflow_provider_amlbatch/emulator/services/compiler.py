@@ -33,6 +33,10 @@ SCRIPT_STEP = "PythonScriptStep"
 #: Name of the output that the SDK adds to say "run after".
 _BOOKKEEPING = "_run_after_output"
 
+#: How the SDK writes datasets into a command line.
+_INPUT_ARGUMENT = "DatasetConsumptionConfig:"
+_OUTPUT_ARGUMENT = "DatasetOutputConfig:"
+
 #: Where PipelineData and OutputFileDatasetConfig go by default.
 _PIPELINE_DATA = "azureml/{run-id}/{output-name}"
 _DATASET_OUTPUT = "dataset/{run-id}/{output-name}"
@@ -199,17 +203,25 @@ class Compiler:
     ) -> tuple[engine.Argument, ...]:
         direct = _direct_inputs(node, module) if is_script else frozenset()
 
+        def resolve_input(name: str) -> engine.Argument:
+            # A dataset that is not mounted reaches a script as its id.
+            if name in direct and name in dataset_ids:
+                return dataset_ids[name]
+            return {"input": name}
+
         def resolve(argument: Argument) -> engine.Argument | None:
             name = argument.value or ""
             if argument.value_type in ("Literal", "0"):
+                # Datasets stand in the command line as texts.
+                if name.startswith(_INPUT_ARGUMENT):
+                    return resolve_input(name.removeprefix(_INPUT_ARGUMENT))
+                if name.startswith(_OUTPUT_ARGUMENT):
+                    return {"output": name.removeprefix(_OUTPUT_ARGUMENT)}
                 return name
             if argument.value_type in ("Parameter", "1"):
                 return values.get(name)
             if argument.value_type in ("Input", "2"):
-                # A dataset that is not mounted reaches a script as its id.
-                if name in direct and name in dataset_ids:
-                    return dataset_ids[name]
-                return {"input": name}
+                return resolve_input(name)
             if argument.value_type in ("Output", "3"):
                 return {"output": name}
             raise Unsupported(f"The emulator does not know arguments of the type {argument.value_type!r}.")
