@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +33,8 @@ def create_app(root: Path, clock: Clock | None = None, base_url: str = "https://
 
     :param base_url: the address under which clients reach it; it is written into documents that carry links.
     """
+    # The wire types are built when they are first used, and FastAPI then takes a body's own name for a lost alias.
+    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
     emulator = Emulator(StateFolder(root), clock or Clock(), base_url)
 
     @asynccontextmanager
