@@ -159,8 +159,6 @@ def _arrow_stream(folder: Path, text: str, separator: str, names: list[str]) -> 
 
 
 def _ours(folder: Path, text: str, names: list[str], checks: str) -> Callable[[], Any]:
-    import pyarrow.dataset  # noqa: F401
-
     from airflow_provider_amlbatch.results.collect import collect
     from airflow_provider_amlbatch.results.format import ResultFormat
     from airflow_provider_amlbatch.results.reconcile import Reconcile

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from airflow_provider_amlbatch.results.errors import BadRow
 
@@ -74,12 +76,28 @@ def record_end(data: bytes, *, quoted: bool) -> int:
     end = data.rfind(b"\n") + 1
     if not quoted or not end:
         return end
-    odd = data.count(b'"', 0, end) % 2
+    odd = count(data, b'"', 0, end) % 2
     while odd and end:
         before = data.rfind(b"\n", 0, end - 1) + 1
         odd ^= data.count(b'"', before, end) % 2
         end = before
     return end
+
+
+def count(data: bytes, byte: bytes, start: int = 0, end: int | None = None) -> int:
+    """Count a byte; numpy does it faster than ``bytes.count`` and lets other threads run."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8)[start:end] == byte[0]))
+
+
+def pairs(data: bytes, pair: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Find where two bytes follow each other: first the even positions, then the odd ones."""
+    code = np.frombuffer(pair, np.uint16)[0]
+    found = []
+    for start in (0, 1):
+        whole = (len(data) - start) // 2
+        found.append(2 * np.flatnonzero(np.frombuffer(data, np.uint16, whole, start) == code) + start)
+    positions: np.ndarray[Any, np.dtype[np.int64]] = np.concatenate(found)
+    return positions
 
 
 def shown(data: bytes) -> str:

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.destination import PathLike, as_path, written_whole
 from airflow_provider_amlbatch.results.errors import BadRow, BadRows, EmptyResult, SchemaMismatch, WrongGuess
 from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow_type
 from airflow_provider_amlbatch.results.parse import MAX_ROW_BYTES
 from airflow_provider_amlbatch.results.reconcile import (
     Findings,
-    Ordinals,
     Reconcile,
     Reconciler,
     Reconciliation,

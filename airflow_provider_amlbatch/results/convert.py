@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_amlbatch.results.arrays import Mask, mask
 from airflow_provider_amlbatch.results.format import ResultFormat
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -18,9 +18,6 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(n
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = re.compile(_DAY + r"([ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.(?P<fraction>[0-9]{1,9}))?)?")
 _ZONED = re.compile(_DAY + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.(?P<fraction>[0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})")
-
-#: One truth value a row.
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 #: Whole numbers up to here are exact as doubles.
 _EXACT = 2**53
@@ -75,7 +72,10 @@ def typed(column: pa.Array, dtype: pa.DataType, form: ResultFormat) -> tuple[pa.
         return column, []
     if pa.types.is_large_string(dtype) or pa.types.is_dictionary(dtype):
         return column.cast(dtype), []
-    trimmed = pc.utf8_trim_whitespace(column)
+    try:
+        return pc.cast(column, dtype), []
+    except pa.ArrowInvalid:
+        trimmed = pc.utf8_trim_whitespace(column)
     trimmed = pc.if_else(pc.is_in(trimmed, pa.array(missing_words(form))), None, trimmed)
     try:
         return pc.cast(trimmed, dtype), []
@@ -91,6 +91,14 @@ def wider(value: str, dtype: pa.DataType) -> str | None:
     if _LEADING_ZERO.match(value) or re.fullmatch(r"[+-]?[0-9]+", value):
         return "string"
     return "double" if _NUMBER.fullmatch(value) else None
+
+
+def has_leading_zeros(column: pa.Array) -> bool:
+    """Tell whether any number of a string column has leading zeros; blanks around it may hide them."""
+    length = pc.binary_length(column)
+    positive = pc.and_(pc.starts_with(column, "0"), pc.greater(length, 1))
+    negative = pc.and_(pc.starts_with(column, "-0"), pc.greater(length, 2))
+    return bool(pc.any(pc.or_(positive, negative)).as_py()) or bool(pc.any(pc.starts_with(column, " ")).as_py())
 
 
 def leading_zeros(column: pa.Array) -> list[int]:
@@ -113,6 +121,6 @@ def _failing(column: pa.Array, dtype: pa.DataType, start: int) -> list[int]:
 
 
 def _nulled(column: pa.Array, rows: list[int]) -> pa.Array:
-    mask: Mask = np.zeros(len(column), bool)
-    mask[rows] = True
-    return pc.if_else(pa.array(mask), None, column)
+    chosen: Mask = np.zeros(len(column), bool)
+    chosen[rows] = True
+    return pc.if_else(mask(chosen), None, column)

@@ -17,7 +17,7 @@ from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, recor
 from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow_type
 
 #: Bytes of each of the samples: the beginning, the middle and the end of a file.
-SAMPLE_SIZE = 128 << 10
+SAMPLE_SIZE = 64 << 10
 #: Records of a sample that are looked at to detect a format.
 RECORDS = 200
 

@@ -6,13 +6,13 @@ The quick way (:mod:`.quick`) hands a block over to this one whenever it meets a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from airflow_provider_amlbatch.results.arrays import Mask, Ordinals, index, mask
 from airflow_provider_amlbatch.results.blocks import shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.format import ResultFormat
@@ -36,7 +36,7 @@ class Fields:
     """
 
     columns: list[pa.Array]
-    lines: np.ndarray[Any, np.dtype[np.int64]]
+    lines: Ordinals
     bad: list[BadRow]
 
 
@@ -62,8 +62,8 @@ def cut_lines(block: bytes, form: ResultFormat, width: int) -> Fields:
             bad.append(BadRow(row + 1, reason, shown(lines[row].as_py())))
         parts, numbers = parts.filter(fits), np.delete(numbers, wrong)
     values = parts.flatten()
-    index = np.arange(0, len(values), width)
-    columns = [values.take(pa.array(index + column)) for column in range(width)]
+    rows = np.arange(0, len(values), width)
+    columns = [values.take(index(rows + column)) for column in range(width)]
     columns[-1] = _without_line_end(columns[-1])
     if form.strip:
         columns[1:] = [_without_first_space(column) for column in columns[1:]]
@@ -94,7 +94,7 @@ def cut_rows(block: bytes, form: ResultFormat, width: int) -> Fields:
     columns = [_whole(table.column(name)) for name in names]
     lines, ends = starts.lines, np.append(starts.offsets[1:], len(text))
     records = [text[start:end] for start, end in zip(starts.offsets, ends, strict=True)] if wrong or width > 1 else []
-    kept: np.ndarray[Any, np.dtype[np.bool_]] = np.ones(len(lines), bool)
+    kept: Mask = np.ones(len(lines), bool)
     bad = []
     for number, record in enumerate(records):
         if number in wrong:
@@ -107,7 +107,7 @@ def cut_rows(block: bytes, form: ResultFormat, width: int) -> Fields:
         bad.append(BadRow(int(lines[number]), reason, shown(record)))
     if bad:
         parsed = np.setdiff1d(np.arange(len(lines)), list(wrong))
-        columns = [column.filter(pa.array(kept[parsed])) for column in columns]
+        columns = [column.filter(mask(kept[parsed])) for column in columns]
     if stand_in:
         columns = [pc.replace_substring(column, stand_in, b"\r") for column in columns]
     return Fields(columns, lines[kept], bad)
@@ -117,8 +117,8 @@ def cut_rows(block: bytes, form: ResultFormat, width: int) -> Fields:
 class Starts:
     """Where the records of a block start: byte offsets, and line numbers from 1."""
 
-    offsets: np.ndarray[Any, np.dtype[np.int64]]
-    lines: np.ndarray[Any, np.dtype[np.int64]]
+    offsets: Ordinals
+    lines: Ordinals
 
 
 def record_starts(block: bytes) -> Starts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,11 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from airflow_provider_amlbatch.results import convert
-from airflow_provider_amlbatch.results.blocks import shown
+from airflow_provider_amlbatch.results.arrays import Mask, mask
+from airflow_provider_amlbatch.results.blocks import count, pairs, shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, hide_carriage_returns
 from airflow_provider_amlbatch.results.format import Layout
-
-#: Bytes that are looked through at once: they and what is derived from them fit the processor's cache.
-_PIECE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ def parse_block(block: bytes, layout: Layout) -> Parsed:
     batch = _quickly(block, layout)
     if batch is None:
         return _exactly(block, layout)
-    lines = block.count(b"\n") if layout.format.quoted and b'"' in block else batch.num_rows
+    lines = count(block, b"\n") if layout.format.quoted and b'"' in block else batch.num_rows
     return Parsed(batch, [], lines)
 
 
@@ -53,14 +50,10 @@ def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
     text, stand_in = (block, None) if lines else hide_carriage_returns(block, form)
     if text.startswith(BYTE_ORDER_MARK):
         text = BYTE_ORDER_MARK + text  # pyarrow removes one at the start of what it reads; here it is data
-    late = _converted_late(layout) if lines else {}
+    late = _converted_late(layout)
     types = {name: pa.string() if name in late else dtype for name, dtype in layout.types.items()}
     try:
         columns = _read(text, layout, types)
-        if _may_have_leading_zeros(block, layout):
-            integers = _inferred_integers(layout)
-            if any(map(convert.leading_zeros, _read(text, layout, dict.fromkeys(integers, pa.string())))):
-                return None
     except pa.ArrowInvalid:
         return None
     for number, (name, dtype) in enumerate(layout.types.items()):
@@ -69,6 +62,8 @@ def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
         if stand_in and pa.types.is_string(dtype):
             columns[number] = pc.replace_substring(columns[number], stand_in.decode(), "\r")
         if name in late:
+            if pa.types.is_integer(dtype) and convert.has_leading_zeros(columns[number]):
+                return None
             columns[number], bad = convert.typed(columns[number], dtype, form)
             if bad:
                 return None
@@ -84,12 +79,12 @@ def _is_plain(block: bytes, layout: Layout) -> bool:
         return False
     if layout.format.kind == "lines" and (delimiter in '"\r' or b"\r" in block):
         return False
-    empty_line = block.startswith(b"\n") or b"\n\n" in block  # pyarrow takes it for a row of missing values
-    return len(layout.types) == 1 or not empty_line
+    if len(layout.types) == 1:
+        return True
+    return not block.startswith(b"\n") and not len(pairs(block, b"\n\n"))  # for pyarrow: rows of missing values
 
 
 def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa.Array]:
-    """Read the columns that ``types`` names."""
     form = layout.format
     lines = form.kind == "lines"
     missing = convert.missing_words(form)
@@ -104,7 +99,6 @@ def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa
         ),
         convert_options=csv.ConvertOptions(
             column_types=types,
-            include_columns=list(types),
             null_values=[*missing, *(f" {word}" for word in missing)] if lines else missing,
             strings_can_be_null=not lines,
         ),
@@ -115,7 +109,7 @@ def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa
 def _exactly(block: bytes, layout: Layout) -> Parsed:
     form = layout.format
     pieces = cut(block, form, len(layout.types))
-    ok: convert.Mask = np.ones(len(pieces.lines), bool)
+    ok: Mask = np.ones(len(pieces.lines), bool)
     reasons: dict[int, str] = {}
     wider: dict[str, tuple[str, BadRow]] = {}
     arrays = []
@@ -150,49 +144,24 @@ def _exactly(block: bytes, layout: Layout) -> Parsed:
         ok[list(reasons)] = False
     batch = pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
     if not ok.all():
-        batch = batch.filter(pa.array(ok))
+        batch = batch.filter(mask(ok))
     return Parsed(batch, sorted(bad, key=lambda row: row.line), block.count(b"\n"), wider)
 
 
-def _converted_late(layout: Layout) -> dict[str, pa.DataType]:
-    """Columns that pyarrow's reader does not convert when a space precedes the value."""
-    return {
-        name: dtype
-        for name, dtype in layout.types.items()
-        if not (pa.types.is_string(dtype) or pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
-    }
+def _converted_late(layout: Layout) -> set[str]:
+    """Columns that are read as strings first.
 
-
-def _may_have_leading_zeros(block: bytes, layout: Layout) -> bool:
-    """Look for a zero outside quotes that may begin an integer field and is followed by a digit.
-
-    Only needed where integers were inferred: pyarrow reads ``007`` as 7, and the sample may not have shown one.
+    Inferred integers, because pyarrow's reader takes ``007`` for 7; and in lines what it does not convert when a space
+    precedes the value.
     """
-    integers = _inferred_integers(layout)
-    if not integers:
-        return False
-    data = np.frombuffer(b"\n\n" + block, np.uint8)
-    before = [ord(layout.format.delimiter or "\n"), ord(" ")]
-    if layout.columns[0] in integers:
-        before.append(ord("\n"))
-    pieces = [_leading_zeros(data[at : at + _PIECE + 3], before) + at for at in range(0, len(data), _PIECE)]
-    found = np.concatenate(pieces)
-    if not len(found) or not (layout.format.quoted and b'"' in block):
-        return len(found) > 0
-    return bool((np.searchsorted(np.flatnonzero(data == ord('"')), found) % 2 == 0).any())
-
-
-def _leading_zeros(data: np.ndarray[Any, np.dtype[np.uint8]], before: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Find zeros, or a minus and a zero, after one of some characters and before a digit."""
-    starts = data == before[0]
-    for character in before[1:]:
-        starts |= data == character
-    starts[1:] |= (data[1:] == ord("-")) & starts[:-1]  # -007, but not 1e-07
-    return np.flatnonzero(starts[:-2] & (data[1:-1] == ord("0")) & (data[2:] - np.uint8(ord("0")) < 10))
-
-
-def _inferred_integers(layout: Layout) -> list[str]:
-    return [name for name, dtype in layout.types.items() if name in layout.inferred and pa.types.is_integer(dtype)]
+    found = {name for name in layout.inferred if pa.types.is_integer(layout.types[name])}
+    if layout.format.kind == "lines":
+        found |= {
+            name
+            for name, dtype in layout.types.items()
+            if not (pa.types.is_string(dtype) or pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
+        }
+    return found
 
 
 def _holds_header(columns: list[pa.Array], layout: Layout) -> bool:
@@ -200,9 +169,9 @@ def _holds_header(columns: list[pa.Array], layout: Layout) -> bool:
     return bool(texts) and all(pc.any(pc.equal(column, name)).as_py() for column, name in texts)
 
 
-def _header_rows(strings: list[pa.Array], layout: Layout) -> convert.Mask:
+def _header_rows(strings: list[pa.Array], layout: Layout) -> Mask:
     """Find rows that repeat the header: with ``header: true`` in settings.json each mini-batch writes its own."""
-    same: convert.Mask = np.ones(len(strings[0]), bool)
+    same: Mask = np.ones(len(strings[0]), bool)
     for column, name in zip(strings, layout.header, strict=True):
         same &= pc.equal(pc.fill_null(column, ""), name).to_numpy(zero_copy_only=False)
     return same
@@ -221,4 +190,4 @@ def _text(columns: list[pa.Array], row: int, delimiter: str | None) -> str:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([pa.array([], column.type), *column.chunks])

@@ -11,14 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_amlbatch.results.arrays import Mask, Ordinals, mask
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Part, hash_keys
 
 #: Names that a report shows.
 SHOWN = 20
 _CHUNK = 1 << 17
-
-Ordinals = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -243,13 +242,13 @@ class Reconciler:
         if not len(hashes):
             return
         for names in self._input_names():
-            yield from names.filter(pa.array(_member(hash_keys([names]), hashes))).to_pylist()
+            yield from names.filter(mask(_member(hash_keys([names]), hashes))).to_pylist()
 
     def _extra_names(self, batch: pa.RecordBatch, extra: Hashes, found: list[str]) -> list[str]:
         if not len(extra) or len(found) >= SHOWN:
             return []
         names = matched(_as_texts(batch.column(self._input_column)), self._rules.match)
-        here = names.filter(pa.array(_member(hash_keys([names]), extra))).unique().to_pylist()
+        here = names.filter(mask(_member(hash_keys([names]), extra))).unique().to_pylist()
         return [name for name in here if name not in found][: SHOWN - len(found)]
 
 
@@ -280,7 +279,7 @@ class _Doubles:
         mine = _member(hashes, self._repeated)
         if not mine.any():
             return
-        chosen = keys.filter(pa.array(mine))
+        chosen = keys.filter(mask(mine))
         self._first.append(hashes[mine])
         self._second.append(hash_keys(chosen.columns, 1))
         self._ordinals.append(start + np.flatnonzero(mine))
@@ -321,9 +320,9 @@ def without(batch: pa.RecordBatch, start: int, drop: Ordinals) -> pa.RecordBatch
     low, high = (int(np.searchsorted(drop, at)) for at in (start, start + batch.num_rows))
     if low == high:
         return batch
-    kept: np.ndarray[Any, np.dtype[np.bool_]] = np.ones(batch.num_rows, bool)
+    kept: Mask = np.ones(batch.num_rows, bool)
     kept[drop[low:high] - start] = False
-    return batch.filter(pa.array(kept))
+    return batch.filter(mask(kept))
 
 
 def _as_texts(column: pa.Array) -> pa.Array:
@@ -338,12 +337,12 @@ def _count(parts: Iterator[Part]) -> tuple[int, Hashes]:
     return distinct, np.concatenate(repeated)
 
 
-def _member(hashes: Hashes, of: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _member(hashes: Hashes, of: Hashes) -> Mask:
     """Tell which hashes are in a sorted set."""
     if not len(of):
         return np.zeros(len(hashes), bool)
     at = np.minimum(np.searchsorted(of, hashes), len(of) - 1)
-    found: np.ndarray[Any, np.dtype[np.bool_]] = of[at] == hashes
+    found: Mask = of[at] == hashes
     return found
 
 
