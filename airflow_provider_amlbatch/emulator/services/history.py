@@ -196,16 +196,14 @@ class HistoryService:
 
     def details(self, run_id: str, experiment: Experiment | None = None) -> RunDetails:
         """A run with its logs, its error and what it cost."""
-        document = self._document(run_id, experiment)
-        run = self._view(document)
-        return RunDetails.model_validate(
-            run.to_wire(exclude_none=True)
-            | {
-                "createdTimeUtc": run.created_utc,
-                "logFiles": self.logs(document),
-                "runDefinition": (run.model_extra or {}).get("runDefinition"),
-                "jobCost": _cost(document, run).to_wire(),
-            }
+        run = self.get(run_id, experiment)
+        shared = RunDetails.model_fields.keys() & Run.model_fields.keys()
+        return RunDetails(
+            **{name: getattr(run, name) for name in shared},
+            created_time_utc=run.created_utc,
+            log_files=self.logs(run),
+            run_definition=(run.model_extra or {}).get("runDefinition"),
+            job_cost=_cost(run),
         )
 
     def progress(self, run_id: str) -> Progress | None:
@@ -291,7 +289,9 @@ def _fields(run: Run) -> dict[str, Any]:
 
 def _sort_key(value: Any) -> tuple[bool, Any]:
     # What has no value sorts first when ascending.
-    return (value is not None, value if isinstance(value, datetime | int | float) else str(value))
+    if value is None or value is odata.MISSING:
+        return (False, "")
+    return (True, value if isinstance(value, datetime | int | float) else str(value))
 
 
 def _token(run_id: str, position: int) -> str:
@@ -334,9 +334,9 @@ def _error_of(data: dict[str, Any]) -> ErrorResponse:
     return ErrorResponse.model_validate(given if isinstance(given, dict) else {})
 
 
-def _cost(document: RunDocument, run: Run) -> JobCost:
-    if document.run_type != STEP_RUN or run.start_time_utc is None or run.end_time_utc is None:
+def _cost(run: Run) -> JobCost:
+    if run.run_type != STEP_RUN or run.start_time_utc is None or run.end_time_utc is None:
         return JobCost()
     seconds = max((run.end_time_utc - run.start_time_utc).total_seconds(), 0)
-    nodes = int(document.properties.get("emulator.nodeCount") or 1)
+    nodes = int(run.properties.get("emulator.nodeCount") or 1)
     return JobCost(charged_node_utilization_seconds=seconds * nodes, charged_cpu_core_seconds=seconds * nodes)

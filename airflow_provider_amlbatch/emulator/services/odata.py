@@ -1,10 +1,12 @@
 """Filters and orders of run history queries: the part of OData that clients send.
 
-``ParentRunId eq null and (Status eq Completed or tags/team eq 'a b')``. The SDK writes texts without quotes.
+``ParentRunId eq null and (Status eq Completed or tags/team eq 'a b')``. The SDK writes texts without quotes, and those
+of tags and properties with double ones.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +19,13 @@ from airflow_provider_amlbatch.emulator.errors import BadRequest
 Fields = Mapping[str, Any]
 Predicate = Callable[[Fields], bool]
 
-_TOKEN = re.compile(r"\s*(?:(?P<open>\()|(?P<close>\))|(?P<comma>,)|'(?P<text>(?:[^']|'')*)'|(?P<word>[^\s(),']+))")
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<open>\()|(?P<close>\))|(?P<comma>,)|'(?P<text>(?:[^']|'')*)'|(?P<json>"(?:[^"\\]|\\.)*")"""
+    r"""|(?P<word>[^\s(),'"]+))"""
+)
+#: No comparison holds for a key that is not there; the SDK asks for a tag with ``tags/x ne null or tags/x eq null``.
+MISSING = object()
+
 _OPERATORS = ("eq", "ne", "gt", "ge", "lt", "le")
 _FUNCTIONS = ("contains", "startswith", "endswith")
 
@@ -56,12 +64,15 @@ def parse_order(text: str | list[str] | None) -> list[tuple[str, bool]]:
 
 
 def field_of(fields: Fields, path: str) -> Any:
-    """The value of ``field`` or ``tags/<key>``; None if there is none."""
+    """The value of ``field`` or ``tags/<key>``.
+
+    :returns: None for null, and :data:`MISSING` for a key that there is not.
+    """
     head, _, key = path.partition("/")
     value = fields.get(head.lower())
     if not key:
         return value
-    return value.get(key) if isinstance(value, Mapping) else None
+    return value.get(key, MISSING) if isinstance(value, Mapping) else MISSING
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -71,9 +82,18 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             raise BadRequest(f"The filter {text!r} cannot be read at {text[position:]!r}.")
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup].replace("''", "'")))
+        tokens.append(_token(match.lastgroup, match[match.lastgroup]))
         position = match.end()
     return tokens
+
+
+def _token(kind: str, text: str) -> _Token:
+    if kind == "json":
+        try:
+            return _Token("text", str(json.loads(text)))
+        except ValueError:
+            raise BadRequest(f"The filter has the text {text}, which is not one.") from None
+    return _Token(kind, text.replace("''", "'"))
 
 
 class _Parser:
@@ -184,6 +204,8 @@ class _Parser:
 
 
 def _compare(value: Any, operator: str, wanted: str | None) -> bool:
+    if value is MISSING:
+        return False
     if operator == "eq":
         return value is None if wanted is None else _equal(value, wanted)
     if operator == "ne":
@@ -221,4 +243,4 @@ def _order(value: Any, wanted: str) -> int:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None or value is MISSING else str(value)
