@@ -25,8 +25,8 @@ $(READY): constraints.txt setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) (about two minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement constraints.txt
-	@$(BIN)/python -m pip install --quiet --no-deps --editable .
-	@$(BIN)/python -m pip check
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(BIN)/python -m pip check >/dev/null
 	@$(BIN)/python -m compileall -q -j 2 $(VENV)/lib >/dev/null || true
 	@touch $@
 

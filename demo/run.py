@@ -55,7 +55,7 @@ def demo() -> None:
 
 def _run_dag(env: dict[str, str]) -> dict[str, Any]:
     REPORT.unlink(missing_ok=True)
-    console.print(f"Running the DAG [bold]{DAG}[/bold] (whole log: {_shown(LOG)})")
+    console.print(f"Running the DAG [bold]{DAG}[/bold] (whole log: {_shown(LOG)})", soft_wrap=True)
     command = [sys.executable, str(local_airflow.REPOSITORY / "demo" / "run_dag.py"), DAG, str(REPORT)]
     with (
         open(LOG, "w") as log,
@@ -65,7 +65,7 @@ def _run_dag(env: dict[str, str]) -> dict[str, Any]:
         for line in child.stdout:
             log.write(line)
             if told := _told(line):
-                console.print(f"  {told}", markup=False)
+                console.print(f"  {told}", markup=False, soft_wrap=True)
     if not REPORT.exists():
         raise RuntimeError(f"The DAG run did not end: see {LOG}.")
     report: dict[str, Any] = json.loads(REPORT.read_text())
@@ -96,8 +96,8 @@ def _show(report: dict[str, Any], seconds: dict[str, float]) -> None:
     for name, spent in seconds.items():
         times.add_row(name, f"{spent:.1f}")
     console.print(times)
-    console.print(f"Predictions  {_shown(Path(collected['uri']))}")
-    console.print(f"Chart        {_shown(Path(report['chart']))}")
+    console.print(f"Predictions  {_shown(Path(collected['uri']))}", soft_wrap=True)
+    console.print(f"Chart        {_shown(Path(report['chart']))}", soft_wrap=True)
 
 
 def _shown(path: Path) -> str:
