@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.errors import BadRow
 
 #: Characters of a bad row that are kept.
@@ -89,14 +90,14 @@ def count(data: bytes, byte: bytes, start: int = 0, end: int | None = None) -> i
     return int(np.count_nonzero(np.frombuffer(data, np.uint8)[start:end] == byte[0]))
 
 
-def pairs(data: bytes, pair: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+def pairs(data: bytes, pair: bytes) -> Ordinals:
     """Find where two bytes follow each other: first the even positions, then the odd ones."""
     code = np.frombuffer(pair, np.uint16)[0]
     found = []
     for start in (0, 1):
         whole = (len(data) - start) // 2
         found.append(2 * np.flatnonzero(np.frombuffer(data, np.uint16, whole, start) == code) + start)
-    positions: np.ndarray[Any, np.dtype[np.int64]] = np.concatenate(found)
+    positions: Ordinals = np.concatenate(found)
     return positions
 
 

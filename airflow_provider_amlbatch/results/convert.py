@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_amlbatch.results.arrays import Mask, mask
+from airflow_provider_amlbatch.results.arrays import Mask
 from airflow_provider_amlbatch.results.format import ResultFormat
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -123,4 +123,4 @@ def _failing(column: pa.Array, dtype: pa.DataType, start: int) -> list[int]:
 def _nulled(column: pa.Array, rows: list[int]) -> pa.Array:
     chosen: Mask = np.zeros(len(column), bool)
     chosen[rows] = True
-    return pc.if_else(mask(chosen), None, column)
+    return pc.if_else(pa.array(chosen), None, column)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from airflow_provider_amlbatch.results.arrays import Mask, Ordinals, index, mask
+from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.blocks import shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.format import ResultFormat
@@ -63,7 +63,7 @@ def cut_lines(block: bytes, form: ResultFormat, width: int) -> Fields:
         parts, numbers = parts.filter(fits), np.delete(numbers, wrong)
     values = parts.flatten()
     rows = np.arange(0, len(values), width)
-    columns = [values.take(index(rows + column)) for column in range(width)]
+    columns = [values.take(pa.array(rows + column)) for column in range(width)]
     columns[-1] = _without_line_end(columns[-1])
     if form.strip:
         columns[1:] = [_without_first_space(column) for column in columns[1:]]
@@ -107,7 +107,7 @@ def cut_rows(block: bytes, form: ResultFormat, width: int) -> Fields:
         bad.append(BadRow(int(lines[number]), reason, shown(record)))
     if bad:
         parsed = np.setdiff1d(np.arange(len(lines)), list(wrong))
-        columns = [column.filter(mask(kept[parsed])) for column in columns]
+        columns = [column.filter(pa.array(kept[parsed])) for column in columns]
     if stand_in:
         columns = [pc.replace_substring(column, stand_in, b"\r") for column in columns]
     return Fields(columns, lines[kept], bad)

@@ -16,8 +16,8 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 #: Hashes that are held in memory before they are sorted and written out (32 MB).
 RUN = 1 << 22
-#: Parts that each run is cut into, by the highest byte of the hash; one part of all runs is in memory at a time.
-_PARTS = 256
+#: Parts that each run is cut into, by the highest bits of the hash; one part of all runs is in memory at a time.
+_PARTS = 64
 #: Longer keys are hashed one by one.
 _LONG = 256
 
@@ -116,11 +116,11 @@ class KeySet:
         self._flush()
         for number in range(_PARTS):
             found = [self._read(*run[number : number + 2]) for run in self._runs]
-            if len(found) == 1:
-                hashes, counts = np.unique(found[0], return_counts=True)
-            else:
-                hashes, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *found]), return_counts=True)
-            yield Part(hashes, counts)
+            hashes = found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.uint64), *found])
+            if len(found) > 1:
+                hashes.sort()
+            first = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
+            yield Part(hashes[first], np.diff(first, append=len(hashes)))
 
     def _flush(self) -> None:
         if not self._held:
@@ -128,7 +128,7 @@ class KeySet:
         run = np.concatenate(self._pending)
         self._pending, self._held = [], 0
         run.sort()
-        bounds = np.searchsorted(run, np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(56))
+        bounds = np.searchsorted(run, np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(58))
         self._runs.append(self._written + np.concatenate([[0], bounds, [len(run)]]))
         self._file.seek(8 * self._written)
         self._file.write(run.data)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from airflow_provider_amlbatch.results import convert
-from airflow_provider_amlbatch.results.arrays import Mask, mask
+from airflow_provider_amlbatch.results.arrays import Mask
 from airflow_provider_amlbatch.results.blocks import count, pairs, shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, hide_carriage_returns
@@ -144,7 +144,7 @@ def _exactly(block: bytes, layout: Layout) -> Parsed:
         ok[list(reasons)] = False
     batch = pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
     if not ok.all():
-        batch = batch.filter(mask(ok))
+        batch = batch.filter(pa.array(ok))
     return Parsed(batch, sorted(bad, key=lambda row: row.line), block.count(b"\n"), wider)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_amlbatch.results.arrays import Mask, Ordinals, mask
+from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Part, hash_keys
 
@@ -227,8 +227,8 @@ class Reconciler:
             total, missing, extra = 0, list[Hashes](), list[Hashes]()
             for want, have in zip(wanted.parts(), self._names.parts(), strict=True):
                 total += len(want.hashes)
-                missing.append(np.setdiff1d(want.hashes, have.hashes, assume_unique=True))
-                extra.append(np.setdiff1d(have.hashes, want.hashes, assume_unique=True))
+                missing.append(want.hashes[~_member(want.hashes, have.hashes)])
+                extra.append(have.hashes[~_member(have.hashes, want.hashes)])
         lost = np.concatenate(missing)
         return _Inputs(total, len(lost), tuple(islice(self._named(lost), SHOWN)), np.concatenate(extra))
 
@@ -242,13 +242,13 @@ class Reconciler:
         if not len(hashes):
             return
         for names in self._input_names():
-            yield from names.filter(mask(_member(hash_keys([names]), hashes))).to_pylist()
+            yield from names.filter(pa.array(_member(hash_keys([names]), hashes))).to_pylist()
 
     def _extra_names(self, batch: pa.RecordBatch, extra: Hashes, found: list[str]) -> list[str]:
         if not len(extra) or len(found) >= SHOWN:
             return []
         names = matched(_as_texts(batch.column(self._input_column)), self._rules.match)
-        here = names.filter(mask(_member(hash_keys([names]), extra))).unique().to_pylist()
+        here = names.filter(pa.array(_member(hash_keys([names]), extra))).unique().to_pylist()
         return [name for name in here if name not in found][: SHOWN - len(found)]
 
 
@@ -279,7 +279,7 @@ class _Doubles:
         mine = _member(hashes, self._repeated)
         if not mine.any():
             return
-        chosen = keys.filter(mask(mine))
+        chosen = keys.filter(pa.array(mine))
         self._first.append(hashes[mine])
         self._second.append(hash_keys(chosen.columns, 1))
         self._ordinals.append(start + np.flatnonzero(mine))
@@ -322,7 +322,7 @@ def without(batch: pa.RecordBatch, start: int, drop: Ordinals) -> pa.RecordBatch
         return batch
     kept: Mask = np.ones(batch.num_rows, bool)
     kept[drop[low:high] - start] = False
-    return batch.filter(mask(kept))
+    return batch.filter(pa.array(kept))
 
 
 def _as_texts(column: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import csv
 
@@ -142,8 +143,6 @@ class _Partitions:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the next rows."""
-        import pyarrow.dataset as ds  # imports pandas, which other tables do not need
-
         ds.write_dataset(
             batch,
             self._path,
