@@ -34,6 +34,8 @@ from airflow_provider_amlbatch.emulator.services.schedules import ScheduleServic
 from airflow_provider_amlbatch.emulator.services.signatures import Signatures
 from airflow_provider_amlbatch.emulator.services.snapshots import SnapshotService
 from airflow_provider_amlbatch.emulator.services.step_environment import RunContext, StepEnvironment
+from airflow_provider_amlbatch.emulator.services.studio import StudioService
+from airflow_provider_amlbatch.emulator.services.studio_runs import RunPages
 from airflow_provider_amlbatch.emulator.services.workspace import WorkspaceService
 from airflow_provider_amlbatch.emulator.state import StateFolder
 from airflow_provider_amlbatch.emulator.store import Store
@@ -108,6 +110,25 @@ class Emulator:
             self.store, clock, self.blobs, self.datastores, self.pipelines, self.endpoints, self.pipeline_runs
         )
         self.metrics = MetricService(self.store, clock, self.history)
+        self.studio = StudioService(
+            clock,
+            self.history,
+            self.experiments,
+            self.models,
+            self.pipelines,
+            self.endpoints,
+            self.schedules,
+            RunPages(
+                self.history,
+                self.experiments,
+                self.states,
+                self.pipelines,
+                self.pipeline_runs,
+                self.artifacts,
+                self.datastores,
+                self.blobs,
+            ),
+        )
 
     def start(self) -> None:
         """Begin what runs in the background."""
@@ -152,7 +173,9 @@ class Emulator:
         )
 
     def reset(self, *, force: bool = False) -> None:
-        """Delete all documents, blobs and runs. Who the emulator is, its clock, faults and counts stay.
+        """Delete all documents, blobs and runs, and give the workspace a new id.
+
+        Secrets, the clock, faults and counts stay.
 
         :param force: cancel runs that are going on, instead of refusing.
         :raises Conflict: if runs are going on, or do not end within a minute.
@@ -167,7 +190,7 @@ class Emulator:
             _end(going_on)
             self.folder.empty()
         finally:
-            self.folder.open()
+            self.identity = self.folder.open()
             self._open()
             self.start()
 

@@ -21,7 +21,7 @@ from airflow_provider_amlbatch.emulator.faults import NO_OPERATION, Fault, Fault
 from airflow_provider_amlbatch.emulator.tokens import ARM_AUDIENCES
 
 #: What people and tests use to look at the emulator is neither counted nor broken.
-UNTOUCHED = ("/_emulator/", "/studio/")
+UNTOUCHED = ("/_emulator/", "/studio")
 
 #: How a refusal is written down; it depends on the service.
 Answer = Callable[[Request, ServiceError], Response]

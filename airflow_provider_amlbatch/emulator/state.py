@@ -20,7 +20,7 @@ import secrets
 import shutil
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 #: Changes whenever an older folder cannot be read any more.
@@ -118,11 +118,16 @@ class StateFolder:
         return self.root / "server.log"
 
     def empty(self) -> None:
-        """Delete all that is kept but who the emulator is, and its certificates. Nobody may have the database open."""
+        """Delete all that is kept but certificates and secrets. Nobody may have the database open.
+
+        The workspace gets a new id, so that nothing a client has cached is taken for current.
+        """
         for suffix in ("", "-wal", "-shm"):
             self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
         for folder in (self.blobs, self.root / "staging", self.snapshots, self.runs):
             shutil.rmtree(folder, ignore_errors=True)
+        beside = self._write(replace(self.open(), workspace_id=str(uuid.uuid4())))
+        beside.replace(self.identity_file)
 
     def open(self) -> Identity:
         """Make the folder if it is new, and read who it is.
@@ -132,10 +137,7 @@ class StateFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         file = self.identity_file
         if not file.exists():
-            beside = file.with_suffix(f".{os.getpid()}")
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "w") as output:
-                json.dump(asdict(Identity()), output, indent=1)
+            beside = self._write(Identity())
             with suppress(FileExistsError):
                 os.link(beside, file)  # the first of two starters wins, and both read the same identity
             beside.unlink()
@@ -148,3 +150,10 @@ class StateFolder:
         for folder in (self.blobs, self.snapshots, self.runs, self.tls):
             folder.mkdir(exist_ok=True)
         return Identity(**data)
+
+    def _write(self, identity: Identity) -> Path:
+        beside = self.identity_file.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w") as output:
+            json.dump(asdict(identity), output, indent=1)
+        return beside

@@ -23,6 +23,7 @@ from airflow_provider_amlbatch.emulator.routes import (
     pipelines,
     schedules,
     snapshots,
+    studio,
 )
 
 ROUTERS: list[APIRouter] = [
@@ -44,4 +45,5 @@ ROUTERS: list[APIRouter] = [
     pipelines.router,
     schedules.router,
     snapshots.router,
+    studio.router,
 ]

@@ -231,9 +231,10 @@ def test_pages_of_others_in_this_machine_s_browser_are_kept_out(
     assert control(served, "GET", "health", **headers).ok
 
 
-def test_reset_deletes_everything_but_the_identity_and_refuses_while_a_run_goes_on(tmp_path: Path) -> None:
+def test_reset_deletes_everything_but_the_secrets_and_refuses_while_a_run_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.session() as client:
         assert client.post(models(served), json={"name": "a"}).ok
+        before = served.services.identity.workspace_id
         served.services.blobs.create_container("mine")
         served.services.blobs.put("mine", "x", [b"1"])
         run = RunFolder(served.services.folder.runs / "r1")
@@ -246,7 +247,8 @@ def test_reset_deletes_everything_but_the_identity_and_refuses_while_a_run_goes_
         assert assets(served) == 0
         assert not served.services.blobs.has_container("mine")
         assert list(served.services.folder.runs.iterdir()) == []
-        assert client.get(workspace(served)).ok  # the token of before is still good
+        described = client.get(workspace(served))  # the token of before is still good
+        assert described.json()["properties"]["workspaceId"] not in (before, None)
         assert client.post(models(served), json={"name": "a"}).ok
         datastores = client.get(f"{served.url}/datastore/v1.0{served.scope}/datastores")
         assert "workspaceblobstore" in json.dumps(datastores.json())
