@@ -83,6 +83,21 @@ def dataset_value(session: Session, name: str, value: Any) -> DataSetDefinitionV
     return DataSetDefinitionValue(data_set_reference=reference)
 
 
+def split_paths(
+    interface: GraphInterface, paths: Mapping[str, DataPath]
+) -> tuple[dict[str, DataPath], dict[str, DataSetDefinitionValue]]:
+    """Send each path the way its parameter takes it: as a data path, or as the literal value of a dataset.
+
+    Inferred: the SDK never hands a path to a dataset parameter, but the wire has a form for it. A data path under the
+    name of a dataset parameter might be ignored, and the run would score the default.
+    """
+    taken = {str(item.get("Name") or item.get("name")) for item in interface.data_path_parameters}
+    return (
+        {name: path for name, path in paths.items() if name in taken},
+        {name: DataSetDefinitionValue(literal_value=path) for name, path in paths.items() if name not in taken},
+    )
+
+
 def check(
     pipeline: PublishedPipeline,
     interface: GraphInterface,

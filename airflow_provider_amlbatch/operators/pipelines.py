@@ -147,16 +147,15 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         session = self.hook.session
         assigned = parameters.assignments(self.parameters)
         paths = {name: parameters.data_path(name, value) for name, value in (self.data_paths or {}).items()}
+        interface = self.hook.declared_interface(target.pipeline)
         parameters.check(
-            target.pipeline,
-            self.hook.declared_interface(target.pipeline),
-            parameters=assigned,
-            datasets=self.datasets or {},
-            data_paths=paths,
+            target.pipeline, interface, parameters=assigned, datasets=self.datasets or {}, data_paths=paths
         )
         datasets = {
             name: parameters.dataset_value(session, name, value) for name, value in (self.datasets or {}).items()
         }
+        paths, literals = parameters.split_paths(interface, paths)
+        datasets |= literals
         return PipelineSubmissionInfo(
             experiment_name=self.experiment_name,
             description=self.description,

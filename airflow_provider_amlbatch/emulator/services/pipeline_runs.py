@@ -23,7 +23,7 @@ from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.engine.job import PipelineJob
 from airflow_provider_amlbatch.emulator.engine.report import PipelineReport
-from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound
+from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, ServiceError
 from airflow_provider_amlbatch.emulator.services.compiler import CompiledStep, Compiler, Surroundings
 from airflow_provider_amlbatch.emulator.services.compute import ComputeService
 from airflow_provider_amlbatch.emulator.services.datasets import (
@@ -163,7 +163,11 @@ class PipelineRunService:
         )
         published = Assignments(
             parameters={name: str(value) for name, value in pipeline.parameter_assignments.items()},
-            datasets=pipeline.data_set_definition_value_assignments,
+            datasets={
+                name: value
+                for name, value in pipeline.data_set_definition_value_assignments.items()
+                if name not in given.data_paths
+            },
         )
         resolve(self._pipelines.graph(str(pipeline.graph_id)).interface, given)
         continues = info.continue_run_on_step_failure
@@ -270,7 +274,10 @@ class PipelineRunService:
                 registration = setting.dataset_registration
                 for place in document.outputs:
                     if registration is not None and (place.node_id, place.name) == (node.id, setting.name):
-                        self._register(step.run_id, place, registration)
+                        try:
+                            self._register(step.run_id, place, registration)
+                        except ServiceError as refusal:
+                            self._history.warn(step.run_id, f"{place.name!r} was not registered: {refusal.message}")
 
     def _register(self, step_run_id: str, place: OutputPlace, registration: OutputRegistration) -> None:
         flow, kind = self._datasets.output_definition(
