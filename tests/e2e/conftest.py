@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,20 @@ def run_dag(airflow_home: Path, emulator: ServedEmulator, monkeypatch: pytest.Mo
     """Run a DAG file against the emulator: ``run_dag(path, dag_id, **environment)``."""
     monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
 
-    def run(path: Path, dag_id: str, run_conf: dict[str, Any] | None = None, **environment: str) -> DagResult:
+    def run(
+        path: Path,
+        dag_id: str,
+        run_conf: dict[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        **environment: str,
+    ) -> DagResult:
         from airflow.dag_processing.dagbag import DagBag
 
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         bag = DagBag(dag_folder=str(path))
         assert not bag.import_errors, bag.import_errors
-        dag_run = bag.dags[dag_id].test(run_conf=run_conf)
+        dag_run = bag.dags[dag_id].test(run_conf=run_conf, logical_date=logical_date)
         instances = dag_run.get_task_instances()
         return DagResult(
             str(dag_run.state),
