@@ -6,13 +6,17 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
+
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+#: What is compared of a path: its last part, that without its ending, or all of it.
+Match = Literal["name", "stem", "path"]
 
 #: Hashes that are held in memory before they are sorted and written out (32 MB).
 RUN = 1 << 22
@@ -33,48 +37,98 @@ def hash_keys(columns: Sequence[pa.Array], seed: int = 0) -> Hashes:
     """
     total: Hashes | None = None
     for column in columns:
-        hashes = _hash_texts(column if pa.types.is_string(column.type) else column.cast(pa.string()), _SEEDS[seed])
+        hashes = _hash(_spans(column), _SEEDS[seed])
         total = hashes if total is None else _mixed(total * _SEEDS[1 - seed] ^ hashes)
     assert total is not None
     return total
 
 
-def _hash_texts(texts: pa.Array, seed: np.uint64) -> Hashes:
+def hash_names(names: pa.Array, match: Match) -> Hashes:
+    """Hash what is compared of paths; what has nothing to cut off hashes as :func:`hash_keys` does."""
+    spans = _spans(names)
+    return _hash(spans if match == "path" else _last_parts(spans, stem=match == "stem"), _SEEDS[0])
+
+
+def may_be_path(names: pa.Array) -> bool:
+    """Tell whether there is a slash in a string column."""
+    return bool((_spans(names).content == ord("/")).any())
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Texts as spans of bytes. Eight more bytes than needed stand on either side of the content."""
+
+    content: np.ndarray[Any, np.dtype[np.uint8]]
+    starts: Ordinals
+    lengths: Ordinals
+    nulls: Mask | None
+
+
+def _spans(column: pa.Array) -> _Spans:
+    texts = column if pa.types.is_string(column.type) else column.cast(pa.string())
     rows = len(texts)
-    if not rows:
-        return np.empty(0, np.uint64)
     _, offset_buffer, data = texts.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int32)[texts.offset : texts.offset + rows + 1].astype(np.int64)
-    first, last = offsets[0], offsets[-1]
-    padded = np.zeros(last - first + 8, np.uint8)
+    if not rows or data is None:
+        offsets: Ordinals = np.zeros(rows + 1, np.int64)
+    else:
+        offsets = np.frombuffer(offset_buffer, np.int32)[texts.offset : texts.offset + rows + 1].astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    content: np.ndarray[Any, np.dtype[np.uint8]] = np.zeros(last - first + 16, np.uint8)
     if last > first:
-        padded[:-8] = np.frombuffer(data, np.uint8)[first:last]
-    words = np.lib.stride_tricks.as_strided(padded[:8].view(np.uint64), (len(padded) - 7,), (1,))
-    starts, lengths = offsets[:-1] - first, np.diff(offsets)
-    hashes = lengths.astype(np.uint64) * seed
+        content[8:-8] = np.frombuffer(data, np.uint8)[first:last]
+    nulls = pc.is_null(texts).to_numpy(zero_copy_only=False) if texts.null_count else None
+    return _Spans(content, offsets[:-1] - (first - 8), np.diff(offsets), nulls)
+
+
+def _last_parts(spans: _Spans, *, stem: bool) -> _Spans:
+    """Shorten spans to what follows their last slash, and for stems to what precedes the last dot of that."""
+    starts, ends = spans.starts, spans.starts + spans.lengths
+    slashes = np.flatnonzero(spans.content == ord("/"))
+    if len(slashes):
+        last = np.append(-1, slashes)[np.searchsorted(slashes, ends)]
+        starts = np.maximum(starts, last + 1)
+    if stem:
+        dots = np.flatnonzero(spans.content == ord("."))
+        last = np.append(-1, dots)[np.searchsorted(dots, ends)]
+        ends = np.where(last > starts, last, ends)
+    return _Spans(spans.content, starts, ends - starts, spans.nulls)
+
+
+def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
+    """Mix the words of 8 bytes of each span, the last of them overlapping the one before."""
+    starts, lengths = spans.starts, spans.lengths
+    if not len(starts):
+        return np.empty(0, np.uint64)
+    words = np.lib.stride_tricks.as_strided(spans.content[:8].view(np.uint64), (len(spans.content) - 7,), (1,))
     shortest, longest = int(lengths.min()), int(lengths.max())
-    for at in range(0, min(longest, _LONG), 8):
-        word = words[np.minimum(starts + at, len(words) - 1)]
-        if shortest < at + 8:
-            unused = np.clip(at + 8 - lengths, 0, 8).astype(np.uint64) * np.uint64(8)
-            word = np.where(unused >= 64, np.uint64(0), word << np.minimum(unused, np.uint64(63)))
-            hashes = np.where(lengths > at, _mixed((hashes ^ word) * seed), hashes)
+    last = words[starts + lengths - 8]
+    if shortest < 8:  # bytes of the neighbour precede a short text: shift them out
+        foreign = np.clip(8 - lengths, 0, 8).astype(np.uint64) * np.uint64(8)
+        last = np.where(foreign > 63, np.uint64(0), last >> np.minimum(foreign, np.uint64(63)))
+    hashes = (last ^ lengths.astype(np.uint64)) * seed
+    for at in range(0, min(longest, _LONG) - 8, 8):
+        inner = lengths > at + 8
+        if inner.all():
+            hashes = _mixed(hashes)
+            hashes ^= words[starts + at]
+            hashes *= seed
         else:
-            hashes = _mixed((hashes ^ word) * seed)
+            hashes[inner] = (_mixed(hashes[inner]) ^ words[starts[inner] + at]) * seed
     long = np.flatnonzero(lengths > _LONG)
     if len(long):
-        whole = [padded[starts[row] : starts[row] + lengths[row]].tobytes() for row in long]
+        whole = [spans.content[starts[row] : starts[row] + lengths[row]].tobytes() for row in long]
         digests = b"".join(hashlib.blake2b(key, digest_size=8).digest() for key in whole)
         hashes[long] ^= np.frombuffer(digests, np.uint64) * seed
-    if texts.null_count:
-        hashes = np.where(pc.is_null(texts).to_numpy(zero_copy_only=False), seed, hashes)
+    if spans.nulls is not None:
+        hashes[spans.nulls] = _MIX
     return _mixed(hashes)
 
 
 def _mixed(hashes: Hashes) -> Hashes:
-    hashes = hashes ^ (hashes >> _HALF)
-    hashes *= _MIX
-    return hashes
+    mixed: Hashes = hashes >> _HALF
+    mixed ^= hashes
+    mixed *= _MIX
+    return mixed
 
 
 @dataclass(frozen=True)

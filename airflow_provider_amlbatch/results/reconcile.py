@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
-from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Part, hash_keys
+from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Match, Part, hash_keys, hash_names, may_be_path
 
 #: Names that a report shows.
 SHOWN = 20
@@ -48,7 +48,7 @@ class Reconcile:
 
     inputs: Sequence[str] | Callable[[], Iterable[str]] | None = None
     input_column: str | None = None
-    match: Literal["name", "stem", "path"] = "name"
+    match: Match = "name"
     dedupe_on: tuple[str, ...] | None = None
     keep: Literal["all", "first", "last", "error"] = "all"
     require_complete: bool | float = False
@@ -155,8 +155,8 @@ class Reconciler:
         self._keys.add(hashes)
         if self._rules.inputs is not None:
             raw = _as_texts(batch.column(self._input_column))
-            names = matched(raw, self._rules.match)
-            self._names.add(hashes if self._same and names is raw else hash_keys([names]))
+            same = self._same and (self._rules.match == "path" or not (self._rules.match == "stem" or may_be_path(raw)))
+            self._names.add(hashes if same else hash_names(raw, self._rules.match))
 
     def finish(self, reread: Callable[[], Iterator[pa.RecordBatch]], rejected: int = 0) -> Findings:
         """Compare.
@@ -223,7 +223,7 @@ class Reconciler:
             return _Inputs()
         with KeySet() as wanted:
             for names in self._input_names():
-                wanted.add(hash_keys([names]))
+                wanted.add(hash_names(names, self._rules.match))
             total, missing, extra = 0, list[Hashes](), list[Hashes]()
             for want, have in zip(wanted.parts(), self._names.parts(), strict=True):
                 total += len(want.hashes)
@@ -236,19 +236,21 @@ class Reconciler:
         inputs = self._rules.inputs
         listed = iter(inputs() if callable(inputs) else inputs or ())
         while chunk := list(islice(listed, _CHUNK)):
-            yield matched(pa.array(chunk, pa.string()), self._rules.match)
+            yield pa.array(chunk, pa.string())
 
     def _named(self, hashes: Hashes) -> Iterator[str]:
         if not len(hashes):
             return
         for names in self._input_names():
-            yield from names.filter(pa.array(_member(hash_keys([names]), hashes))).to_pylist()
+            lost = names.filter(pa.array(_member(hash_names(names, self._rules.match), hashes)))
+            yield from matched(lost, self._rules.match).to_pylist()
 
     def _extra_names(self, batch: pa.RecordBatch, extra: Hashes, found: list[str]) -> list[str]:
         if not len(extra) or len(found) >= SHOWN:
             return []
-        names = matched(_as_texts(batch.column(self._input_column)), self._rules.match)
-        here = names.filter(pa.array(_member(hash_keys([names]), extra))).unique().to_pylist()
+        names = _as_texts(batch.column(self._input_column))
+        names = names.filter(pa.array(_member(hash_names(names, self._rules.match), extra)))
+        here = matched(names, self._rules.match).unique().to_pylist()
         return [name for name in here if name not in found][: SHOWN - len(found)]
 
 
@@ -305,13 +307,12 @@ class _Doubles:
         return tuple(self._examples)
 
 
-def matched(names: pa.Array, match: str) -> pa.Array:
-    """Reduce paths to the part that is compared; the same array when there is nothing to reduce."""
+def matched(names: pa.Array, match: Match) -> pa.Array:
+    """Reduce paths to the part that is compared."""
     if match == "path":
         return names
     if pc.any(pc.match_substring(names, "/")).as_py():
-        parts = pc.split_pattern(pc.fill_null(names, ""), "/", max_splits=1, reverse=True)
-        names = parts.values.take(pc.subtract(parts.offsets[1:], 1))
+        names = pc.replace_substring_regex(names, r"^(?s:.*)/", "")
     return pc.replace_substring_regex(names, r"(.)\.[^.]*$", r"\1") if match == "stem" else names
 
 
