@@ -29,6 +29,7 @@ from airflow_provider_amlbatch.emulator.services.models import ModelService
 from airflow_provider_amlbatch.emulator.services.pipeline_runs import PipelineRunService
 from airflow_provider_amlbatch.emulator.services.pipelines import PipelineService
 from airflow_provider_amlbatch.emulator.services.reuse import ReuseService, digest
+from airflow_provider_amlbatch.emulator.services.run_records import RunRecords
 from airflow_provider_amlbatch.emulator.services.run_states import RunStates
 from airflow_provider_amlbatch.emulator.services.schedules import ScheduleService
 from airflow_provider_amlbatch.emulator.services.signatures import Signatures
@@ -101,8 +102,7 @@ class Emulator:
             self.states,
             self.compute,
             self.dispatcher,
-            self.reuse,
-            self.datasets,
+            RunRecords(self.history, self.reuse, self.datasets),
             self._surroundings,
         )
         self.endpoints = EndpointService(self.store, clock, self.pipelines, self.pipeline_runs)

@@ -23,7 +23,6 @@ from airflow_provider_amlbatch.aml.history import (
 )
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
 from airflow_provider_amlbatch.emulator.emulator import Emulator
-from airflow_provider_amlbatch.emulator.errors import NotFound
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
 from airflow_provider_amlbatch.emulator.services.artifacts import RUN
@@ -177,6 +176,13 @@ def _run_data(request: GetRunDataRequest, run: Run) -> GetRunDataResult:
 def get_workspace_run(emulator: TheEmulator, run_id: str) -> Run:
     """Get a run by its id alone."""
     return emulator.history.get(run_id)
+
+
+@router.patch("/runs/{run_id}")
+def modify_workspace_run(emulator: TheEmulator, run_id: str, change: Json) -> Run:
+    """Change a run by its id alone."""
+    experiment = _by_id(emulator, str(emulator.history.get(run_id).experiment_id))
+    return emulator.history.modify(run_id, experiment, change)
 
 
 @router.get("/runs/{run_id}/details")
@@ -347,6 +353,4 @@ def get_artifact(emulator: TheEmulator, experiment: Named, run_id: str, path: st
 @router.delete("/experimentids/{experiment_id}")
 def delete_experiment(emulator: TheEmulator, experiment: Identified) -> None:
     """Delete an experiment that has no runs."""
-    if emulator.history.query(QueryParams(top=1), experiment).value:
-        raise NotFound(f"Only empty experiments can be deleted; {experiment.name!r} has runs.", code="UserError")
-    emulator.experiments.update(experiment.experiment_id, description=None, archive=True, tags=None)
+    emulator.experiments.delete(experiment.experiment_id)

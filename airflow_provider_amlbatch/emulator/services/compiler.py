@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionV
 from airflow_provider_amlbatch.emulator.engine import job as engine
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
+from airflow_provider_amlbatch.emulator.services import dataflow_blocks
 from airflow_provider_amlbatch.emulator.services import graph as graphs
 from airflow_provider_amlbatch.emulator.services.dataflow import Dataflow, Locate
 from airflow_provider_amlbatch.emulator.services.datasets import SavedDataset
@@ -36,6 +38,9 @@ _BOOKKEEPING = "_run_after_output"
 #: How the SDK writes datasets into a command line.
 _INPUT_ARGUMENT = "DatasetConsumptionConfig:"
 _OUTPUT_ARGUMENT = "DatasetOutputConfig:"
+
+#: How it writes the place of an input or output within a text.
+_REFERENCE = re.compile(r"\$AZUREML_DATAREFERENCE_(\w+)")
 
 #: Where PipelineData and OutputFileDatasetConfig go by default.
 _PIPELINE_DATA = "azureml/{run-id}/{output-name}"
@@ -88,6 +93,7 @@ class Compiler:
         self._run_ids = run_ids
         self._around = around
         self._modules = {node.id: around.module(node.module_id) for node in graph.module_nodes or ()}
+        self._nodes = {node.id: node for node in graph.module_nodes or ()}
         self._places: dict[str, dict[str, Place]] = {}
         #: Step run id by node id; for a reused step the one that wrote the data.
         self._producers = dict(run_ids)
@@ -135,12 +141,16 @@ class Compiler:
         environment = configuration.get("environment") or {}
         python = interpreter(environment)
         inputs, dataset_ids, keys = self._inputs(node)
-        arguments = self._arguments(node, module, values, dataset_ids, is_script=kind == SCRIPT_STEP)
-        node_count = _node_count(values.get("NodeCount"), configuration.get("nodeCount"))
+        # Inferred: a pipeline that declares the parameter of this name from the preview sets its nodes with it.
+        assigned = values.get("NodeCount") or self._values.parameters.get("aml_node_count")
+        node_count = _node_count(assigned, configuration.get("nodeCount"))
         places = self._places[node.id]
         outputs = tuple(
             engine.Output(name, str(self._around.locate(place.datastore, place.path))) for name, place in places.items()
         )
+        references = {item.name: item.root or item.patterns[0] for item in inputs}
+        references |= {output.name: output.path for output in outputs}
+        arguments = self._arguments(node, module, values, dataset_ids, references, is_script=kind == SCRIPT_STEP)
         variables = self._around.variables(run_id) | self._data_variables(node, module, inputs, outputs, dataset_ids)
         variables |= {str(name): str(value) for name, value in (environment.get("environmentVariables") or {}).items()}
         variables |= _parameter_variables(module, values)
@@ -198,6 +208,7 @@ class Compiler:
         module: ModuleEntity,
         values: dict[str, str | None],
         dataset_ids: dict[str, str],
+        references: dict[str, str],
         *,
         is_script: bool,
     ) -> tuple[engine.Argument, ...]:
@@ -217,7 +228,7 @@ class Compiler:
                     return resolve_input(name.removeprefix(_INPUT_ARGUMENT))
                 if name.startswith(_OUTPUT_ARGUMENT):
                     return {"output": name.removeprefix(_OUTPUT_ARGUMENT)}
-                return name
+                return _REFERENCE.sub(lambda match: references.get(match[1], match[0]), name)
             if argument.value_type in ("Parameter", "1"):
                 return values.get(name)
             if argument.value_type in ("Input", "2"):
@@ -254,7 +265,7 @@ class Compiler:
                 flow = self._upstream(str(edge.source_output_port.node_id), str(edge.source_output_port.port_name))
                 keys[name] = [self._producers[str(edge.source_output_port.node_id)], edge.source_output_port.port_name]
             if name in transformed:
-                flow = dataflows.transform(flow, dataflows.transformations(str(transformed[name])))
+                flow = dataflows.transform(flow, dataflow_blocks.translate(str(transformed[name])))
             inputs.append(flow.to_input(name, self._around.locate))
         return tuple(inputs), dataset_ids, keys
 
@@ -264,7 +275,12 @@ class Compiler:
             raise BadRequest(
                 f"An edge of the graph begins at the output {port!r} of {node_id!r}, which does not exist."
             )
-        return Dataflow(((place.datastore, place.path),))
+        flow = Dataflow(((place.datastore, place.path),))
+        for setting in self._nodes[node_id].module_output_settings or ():
+            registration = setting.dataset_registration
+            if setting.name == port and registration is not None and registration.additional_transformations:
+                flow = dataflows.transform(flow, dataflow_blocks.translate(registration.additional_transformations))
+        return flow
 
     def _data(self, source: DatasetNode) -> tuple[Dataflow, str | None]:
         if source.data_path_parameter_name:

@@ -92,12 +92,6 @@ def transform(dataflow: Dataflow, steps: list[Any]) -> Dataflow:
     return dataflow
 
 
-def transformations(text: str) -> list[Any]:
-    """The transformations of a definition that has no paths, such as what is done to an earlier step's output."""
-    steps = _document(text).get("transformations") or []
-    return steps if isinstance(steps, list) else []
-
-
 def folder_definition(datastore_uri: str, path: str, steps: list[Any]) -> str:
     """Write the definition of a dataset over all files of a folder.
 
@@ -161,6 +155,9 @@ def _location(entry: Any) -> tuple[str, str]:
 def _apply(dataflow: Dataflow, kind: str, value: Any) -> Dataflow:
     if kind == "extract_columns_from_partition_format":
         return Dataflow(dataflow.locations, dataflow.format, dataflow.options, value["partition_format"])
+    if kind == "keep_files_ending_with" and dataflow.format == "file":
+        ends = ((datastore, f"{path.rstrip('/')}/**/*{value}") for datastore, path in dataflow.locations)
+        return Dataflow(tuple(ends), dataflow.format, dataflow.options, dataflow.partition_format)
     if kind == "read_delimited" and dataflow.format == "file":
         return _read_as(dataflow, "delimited", _delimited(value))
     if kind == "read_parquet" and dataflow.format == "file":

@@ -13,6 +13,7 @@ from airflow_provider_amlbatch.aml.wire import Camel, Instant
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
+from airflow_provider_amlbatch.emulator.services import dataflow_blocks
 from airflow_provider_amlbatch.emulator.state import Identity
 from airflow_provider_amlbatch.emulator.store import Store
 
@@ -238,7 +239,7 @@ class DatasetService:
         uri = (
             f"azureml:/{self._scope.replace('/providers/Microsoft.MachineLearningServices', '')}/datastores/{datastore}"
         )
-        steps = dataflows.transformations(transformations) if transformations else []
+        steps = dataflow_blocks.translate(transformations) if transformations else []
         return dataflows.folder_definition(uri, path, steps), "tabular" if dataflows.is_tabular(steps) else "file"
 
 

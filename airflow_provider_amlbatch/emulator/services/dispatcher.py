@@ -102,8 +102,12 @@ class Dispatcher:
         if self._queue.get(run_id) is None:
             return
         with self._store.transaction():
-            if self._queue.delete(run_id):
+            if not self._queue.delete(run_id):
+                return
+            try:
                 self._finish(run_id, report)
+            except Exception:  # whoever asks for the status must get it all the same
+                log.exception("What follows the run %s could not be done", run_id)
 
     def tick(self) -> None:
         """Look at every run in the queue once, and launch those that fit."""

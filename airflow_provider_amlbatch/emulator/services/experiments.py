@@ -7,7 +7,7 @@ import uuid
 
 from airflow_provider_amlbatch.aml.history import Experiment
 from airflow_provider_amlbatch.emulator.clock import Clock
-from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound
+from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
 from airflow_provider_amlbatch.emulator.store import Store
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_. -]{0,255}")
@@ -57,7 +57,7 @@ class ExperimentService:
             raise NotFound(f"Experiment {name} not found.", code="UserError")
         return found
 
-    def by_id(self, experiment_id: str) -> Experiment:
+    def by_id(self, experiment_id: str) -> ExperimentDocument:
         """The experiment with that id.
 
         :raises NotFound: if there is none.
@@ -87,6 +87,16 @@ class ExperimentService:
 
         self._documents.update(experiment_id, change)
         return self.by_id(experiment_id)
+
+    def delete(self, experiment_id: str) -> None:
+        """Forget an experiment.
+
+        :raises Conflict: if it has runs.
+        """
+        experiment = self.by_id(experiment_id)
+        if experiment.runs:
+            raise Conflict(f"Only an experiment without runs can be deleted; {experiment.name!r} has had runs.")
+        self._documents.delete(experiment_id)
 
     def delete_tags(self, experiment_id: str, names: list[str]) -> Experiment:
         """Remove tags."""

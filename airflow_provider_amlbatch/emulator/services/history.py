@@ -140,6 +140,10 @@ class HistoryService:
         }
         self._update(run_id, lambda kept: kept.output_datasets.append(entry))
 
+    def warn(self, run_id: str, message: str) -> None:
+        """Add a warning to a run."""
+        self._update(run_id, lambda kept: kept.warnings.append({"source": "emulator", "message": message}))
+
     def end(self, run_id: str, status: RunStatus) -> Run:
         """End an interactive run."""
 
@@ -272,9 +276,10 @@ class HistoryService:
     def _page(self, documents: list[RunDocument], params: QueryParams) -> RunPage:
         predicate = odata.compile_filter(params.filter)
         order = odata.parse_order(params.order_by) or [("createdutc", True)]
-        runs = [run for run in map(self._view, documents) if predicate(_fields(run))]
+        found = [(fields, run) for fields, run in map(_with_fields, map(self._view, documents)) if predicate(fields)]
         for name, descends in [("runid", False), *reversed(order)]:
-            runs.sort(key=lambda run: _sort_key(odata.field_of(_fields(run), name)), reverse=descends)
+            found.sort(key=lambda entry: _sort_key(odata.field_of(entry[0], name)), reverse=descends)
+        runs = [run for _, run in found]
         size = min(max(params.top or PAGE, 1), LARGEST_PAGE)
         start = _after(runs, params.continuation_token)
         page = runs[start : start + size]
@@ -282,9 +287,10 @@ class HistoryService:
         return RunPage(value=page, continuation_token=_token(page[-1].run_id, start + size) if more else None)
 
 
-def _fields(run: Run) -> dict[str, Any]:
-    fields = {name.replace("_", ""): getattr(run, name) for name in Run.model_fields}
-    return fields | {name.lower(): value for name, value in (run.model_extra or {}).items()}
+def _with_fields(run: Run) -> tuple[dict[str, Any], Run]:
+    """A run, and its fields as filters name them."""
+    fields = {name.replace("_", ""): value for name, value in run.__dict__.items()}
+    return fields | {name.lower(): value for name, value in (run.model_extra or {}).items()}, run
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:

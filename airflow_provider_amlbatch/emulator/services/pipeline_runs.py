@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from airflow_provider_amlbatch.aml.history import PIPELINE_RUN, STEP_RUN
 from airflow_provider_amlbatch.aml.pipelines import (
     DISABLED,
     AzureBlobReference,
@@ -23,27 +21,16 @@ from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.engine.job import PipelineJob
 from airflow_provider_amlbatch.emulator.engine.report import PipelineReport
-from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, ServiceError
+from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound
 from airflow_provider_amlbatch.emulator.services.compiler import CompiledStep, Compiler, Surroundings
 from airflow_provider_amlbatch.emulator.services.compute import ComputeService
-from airflow_provider_amlbatch.emulator.services.datasets import (
-    Dataset,
-    DatasetDefinition,
-    DatasetService,
-    SavedDataset,
-)
 from airflow_provider_amlbatch.emulator.services.dispatcher import Dispatcher
 from airflow_provider_amlbatch.emulator.services.experiments import ExperimentService
-from airflow_provider_amlbatch.emulator.services.graph import Assignments, OutputRegistration
-from airflow_provider_amlbatch.emulator.services.history import HistoryService, RunDocument, container_of
+from airflow_provider_amlbatch.emulator.services.graph import Assignments
+from airflow_provider_amlbatch.emulator.services.history import HistoryService
 from airflow_provider_amlbatch.emulator.services.pipelines import PipelineService
-from airflow_provider_amlbatch.emulator.services.reuse import (
-    OutputPlace,
-    ReusableStep,
-    ReuseService,
-    digest,
-    explain,
-)
+from airflow_provider_amlbatch.emulator.services.reuse import OutputPlace
+from airflow_provider_amlbatch.emulator.services.run_records import PipelineRunDocument, RunRecords, output_places
 from airflow_provider_amlbatch.emulator.services.run_states import RunStates, State
 from airflow_provider_amlbatch.emulator.services.step_environment import RunContext
 from airflow_provider_amlbatch.emulator.services.submissions import (
@@ -56,22 +43,6 @@ from airflow_provider_amlbatch.emulator.store import Store
 
 #: Makes what the compiler asks of the services, for the steps of one run.
 Around = Callable[[Callable[[str], RunContext]], Surroundings]
-
-
-class PipelineRunDocument(PipelineRun):
-    """A run as it is kept.
-
-    :param node_runs: step run id by node id.
-    :param reused: the earlier run of each node that is not run again, by node id.
-    :param pipeline_endpoint_id: the endpoint through which it was submitted.
-    """
-
-    node_runs: dict[str, str] = {}
-    outputs: list[OutputPlace] = []
-    reused: dict[str, ReusableStep] = {}
-    pipeline_endpoint_id: str | None = None
-    step_tags: dict[str, str] = {}
-    clock_offset: float = 0.0
 
 
 class PipelineRunService:
@@ -87,8 +58,7 @@ class PipelineRunService:
         states: RunStates,
         compute: ComputeService,
         dispatcher: Dispatcher,
-        reuse: ReuseService,
-        datasets: DatasetService,
+        records: RunRecords,
         around: Around,
     ) -> None:
         self._store = store
@@ -99,8 +69,7 @@ class PipelineRunService:
         self._states = states
         self._compute = compute
         self._dispatcher = dispatcher
-        self._reuse = reuse
-        self._datasets = datasets
+        self._records = records
         self._around = around
         self._runs = store.collection(
             "pipelineruns", PipelineRunDocument, indexes=("PipelineId", "PipelineEndpointId", "ScheduleId")
@@ -264,41 +233,9 @@ class PipelineRunService:
         raise NotFound(f"The pipeline run {run_id!r} has no output {name!r}.", code="OutputNotFound")
 
     def finish(self, run_id: str, report: PipelineReport) -> None:
-        """Register the outputs that were to be registered, of the steps that completed."""
+        """Do what follows a run."""
         document = self._document(run_id)
-        for node in self._pipelines.graph(str(document.graph_id)).graph.module_nodes or ():
-            step = report.steps.get(document.node_runs[node.id])
-            if step is None or step.status is not RunStatus.COMPLETED:
-                continue
-            for setting in node.module_output_settings or ():
-                registration = setting.dataset_registration
-                for place in document.outputs:
-                    if registration is not None and (place.node_id, place.name) == (node.id, setting.name):
-                        try:
-                            self._register(step.run_id, place, registration)
-                        except ServiceError as refusal:
-                            self._history.warn(step.run_id, f"{place.name!r} was not registered: {refusal.message}")
-
-    def _register(self, step_run_id: str, place: OutputPlace, registration: OutputRegistration) -> None:
-        flow, kind = self._datasets.output_definition(
-            place.data_store_name, place.path, registration.additional_transformations
-        )
-        if registration.name:
-            made = self._datasets.register(
-                Dataset(
-                    name=registration.name,
-                    description=registration.description,
-                    tags=dict(registration.tags or {}),
-                    dataset_type=kind,
-                    latest=DatasetDefinition(dataflow=flow, properties={}),
-                ),
-                if_exists_ok=True,
-                update_definition=True,
-            )
-            saved_id = made.latest.saved_dataset_id if made.latest is not None else None
-        else:
-            saved_id = self._datasets.save(SavedDataset(dataset_type=kind, dataflow_json=flow, properties={})).id
-        self._history.add_output_dataset(step_run_id, place.name, str(saved_id))
+        self._records.register_outputs(document, self._pipelines.graph(str(document.graph_id)).graph, report)
 
     def node_log(self, run_id: str, node_id: str, path: str) -> str:
         """Content of a log of a node; empty until there is one."""
@@ -369,31 +306,13 @@ class PipelineRunService:
         self._states.folder(document.id).create(job)
         document.is_submitted = True
         document.clock_offset = (self._clock.now() - datetime.now(UTC)).total_seconds()
-        document.outputs = [place for step in steps for place in _outputs(step)]
+        document.outputs = [place for step in steps for place in output_places(step)]
         document.reused = {step.node.id: step.decision.earlier for step in steps if step.decision.earlier is not None}
         with self._store.transaction():
             self._runs.put(document.id, document)
-            self._record(document, experiment.experiment_id, steps, parent_run_id)
-            self._remember(document, steps)
+            self._records.write(document, experiment.experiment_id, steps, parent_run_id)
             self._dispatcher.enqueue(document.id, nodes)
         self._dispatcher.wake()
-
-    def _remember(self, document: PipelineRunDocument, steps: tuple[CompiledStep, ...]) -> None:
-        for step in steps:
-            notes = [step.interpreter.note or "", explain(step.decision, step.compared)]
-            self._history.write_artifact(step.job.run_id, "azureml-logs/20_preparation.txt", "\n".join(notes).lstrip())
-            if step.decision.earlier is None:
-                self._reuse.remember(
-                    ReusableStep(
-                        run_id=step.job.run_id,
-                        node_id=step.node.id,
-                        pipeline_run_id=document.id,
-                        step_name=step.job.name,
-                        digest=digest(step.compared),
-                        inputs=step.compared,
-                        outputs=_outputs(step),
-                    )
-                )
 
     def _demand(self, steps: tuple[CompiledStep, ...]) -> dict[str, int]:
         """Nodes that the run takes of each cluster: those of its largest step there.
@@ -416,59 +335,6 @@ class PipelineRunService:
                 )
         return demand
 
-    def _record(
-        self,
-        document: PipelineRunDocument,
-        experiment_id: str,
-        steps: tuple[CompiledStep, ...],
-        parent_run_id: str | None,
-    ) -> None:
-        self._history.add(
-            RunDocument(
-                run_id=document.id,
-                parent_run_id=parent_run_id,
-                root_run_id=parent_run_id or document.id,
-                experiment_id=experiment_id,
-                run_type=PIPELINE_RUN,
-                description=document.description,
-                display_name=None,
-                tags=dict(document.tags),
-                properties=_pipeline_properties(document) | document.properties,
-                clock_offset=document.clock_offset,
-            )
-        )
-        for step in steps:
-            self._history.add(
-                RunDocument(
-                    run_id=step.job.run_id,
-                    parent_run_id=document.id,
-                    root_run_id=parent_run_id or document.id,
-                    experiment_id=experiment_id,
-                    run_type=STEP_RUN,
-                    name=step.job.name,
-                    display_name=step.job.name,
-                    target=step.compute,
-                    script_name=step.job.script,
-                    data_container_id=container_of(step.job.run_id),
-                    tags={
-                        **document.step_tags,
-                        "azureml.nodeid": step.node.id,
-                        "azureml.pipeline": document.id,
-                        "azureml.pipelineComponent": "masterescloud",
-                    },
-                    properties=_step_properties(document, step),
-                    input_datasets=[
-                        {
-                            "identifier": {"savedId": saved_id},
-                            "consumptionType": "RunInput",
-                            "inputDetails": {"inputName": name, "mechanism": "Mount"},
-                        }
-                        for name, saved_id in step.dataset_ids.items()
-                    ],
-                    clock_offset=document.clock_offset,
-                )
-            )
-
     def _view(self, document: PipelineRunDocument) -> PipelineRun:
         state = self._states.pipeline(document.id) if document.is_submitted else State(RunStatus.NOT_STARTED)
         ended = None if state.ended is None else state.ended + timedelta(seconds=document.clock_offset)
@@ -482,52 +348,7 @@ class PipelineRunService:
         return document.model_copy(update={"status": status, "has_errors": has_errors})
 
 
-def _outputs(step: CompiledStep) -> list[OutputPlace]:
-    return [
-        OutputPlace(node_id=step.node.id, name=name, data_store_name=place.datastore, path=place.path)
-        for name, place in step.places.items()
-    ]
-
-
 def _output(place: OutputPlace) -> NodeOutput:
     blob = AzureBlobReference(aml_data_store_name=place.data_store_name, relative_path=place.path)
     location = DataLocation(data_reference=DataReference(type="AzureBlob", azure_blob_reference=blob))
     return NodeOutput(data_type_id="AnyFile", data_location=location)
-
-
-def _pipeline_properties(document: PipelineRunDocument) -> dict[str, str | None]:
-    properties: dict[str, str | None] = {
-        "azureml.runsource": PIPELINE_RUN,
-        "runSource": document.run_source,
-        "runType": document.run_type,
-        "azureml.parameters": json.dumps(document.parameter_assignments),
-        "azureml.continue_on_step_failure": str(bool(document.continue_run_on_step_failure)),
-    }
-    if document.pipeline_id:
-        properties["azureml.pipelineid"] = document.pipeline_id
-    if document.schedule_id:
-        properties["azureml.scheduleid"] = document.schedule_id
-    return properties
-
-
-def _step_properties(document: PipelineRunDocument, step: CompiledStep) -> dict[str, str | None]:
-    properties: dict[str, str | None] = {
-        "azureml.runsource": STEP_RUN,
-        "ContentSnapshotId": step.module.storage_id,
-        "StepType": step.module.step_type,
-        "azureml.moduleid": step.node.module_id,
-        "azureml.moduleName": step.module.name,
-        "azureml.nodeid": step.node.id,
-        "azureml.pipelinerunid": document.id,
-        "ComputeTargetType": "AmlCompute",
-        "emulator.nodeCount": str(step.node_count),
-        "emulator.interpreter": step.job.interpreter,
-    }
-    if step.interpreter.note:
-        properties["emulator.environment"] = step.interpreter.note
-    earlier = step.decision.earlier
-    if earlier is not None:
-        properties["azureml.reusedrunid"] = earlier.run_id
-        properties["azureml.reusednodeid"] = earlier.node_id
-        properties["azureml.reusedpipeline"] = earlier.pipeline_run_id
-    return properties

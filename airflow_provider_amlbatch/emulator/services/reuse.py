@@ -69,6 +69,7 @@ class ReuseService:
 
     def decide(self, step_name: str, inputs: dict[str, Any], *, allowed: bool) -> Decision:
         """Look for a completed run of the same step with the same inputs."""
+        inputs = json.loads(json.dumps(inputs, default=str))  # as they are kept
         if not allowed:
             return Decision(None, "The step does not allow reuse (allow_reuse=False), or is to be regenerated.")
         for candidate in self._steps.find(newest_first=True, Digest=digest(inputs)):

@@ -144,6 +144,36 @@ other = submit([step], "paths", pipeline_parameters={"place": DataPath(store, "o
 report(seen=[seen(default, "show"), seen(default, "fixed"), seen(other, "show")])
 """
 
+OUTPUTS = """
+from azureml.data import OutputFileDatasetConfig
+
+write("make/make.py", '''
+import os, sys
+os.makedirs(sys.argv[2], exist_ok=True)
+for index in range(3):
+    with open(os.path.join(sys.argv[2], f"{index}.csv"), "w") as file:
+        print("n,w", f"{index},a", f"{index + 10},b", sep=chr(10), file=file)
+''')
+write("rows/score.py", '''
+def run(mini_batch):
+    return [f"{n} {w}" for n, w in zip(mini_batch["n"], mini_batch["w"])]
+''')
+def make(name, target, **more):
+    return PythonScriptStep("make.py", name, ["--target", target], compute_target=make_cluster(),
+                            source_directory="make", allow_reuse=False, **more)
+
+table = OutputFileDatasetConfig("made").read_delimited_files().register_on_complete("made-table")
+first = parallel("first", "rows", [table.as_input("batch")], mini_batch_size="1MB")
+first.run_after(make("one", table))
+data = PipelineData("data", datastore=store).as_dataset()
+second = parallel("second", "rows", [data.parse_delimited_files()], mini_batch_size="1MB")
+run = submit([first, second, make("two", data, outputs=[data])], "outputs")
+run.wait_for_completion(show_output=False)
+frame = Dataset.get_by_name(ws, "made-table").to_pandas_dataframe()
+report(scores={name: lines(run.find_step_run(name)[0], name) for name in ("first", "second")},
+       registered=sorted(" ".join(map(str, row)) for row in frame.values.tolist()))
+"""
+
 Sdk = Callable[[str], dict[str, Any]]
 
 
@@ -199,6 +229,13 @@ def test_a_dataset_parameter_is_chosen_at_submission_and_over_rest(scored: dict[
     assert scored["chosen"] == ["None 1.csv", "None 3.csv", "None 5.csv"]
     assert scored["by_rest"] == ["None 3.csv"]
     assert scored["refused"] == [400, "GraphDatasetNotFound"]
+
+
+def test_the_output_of_a_step_is_read_as_rows_by_the_next(pipeline_sdk: Sdk) -> None:
+    told = pipeline_sdk(OUTPUTS)
+    rows = ["0 a", "1 a", "10 b", "11 b", "12 b", "2 a"]
+    assert told["scores"] == {"first": rows, "second": rows}
+    assert told["registered"] == rows
 
 
 def test_data_paths_and_data_references_reach_a_script(pipeline_sdk: Sdk) -> None:
