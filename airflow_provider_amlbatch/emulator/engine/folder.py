@@ -1,9 +1,9 @@
 """The job folder: the one class that names its files, and the only way in which service and controller speak.
 
 ``job.json`` is written by the service before the launch, ``cancel`` by the service at any time, ``report.json`` by the
-controller. The controller holds ``lock`` while it lives; the lock is taken by the launcher and handed over, so there is
-no moment at which a launched run looks dead. A run whose lock is free and whose report is not final has lost its
-controller: it reads as Failed at once, and nobody has to notice or to write it down.
+controller. The controller holds ``lock`` while it lives; the launcher takes the lock before the file gets its name, and
+hands it over, so there is no moment at which a launched run looks dead. A run whose lock is free and whose report is
+not final has lost its controller: it reads as Failed at once, and nobody has to notice or to write it down.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONTROLLER = "airflow_provider_amlbatch.emulator.engine.controller"
 
 
 class AlreadyLaunchedError(RuntimeError):
-    """Raised when a controller already holds the job folder."""
+    """Raised when a controller was already started for the job folder."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,12 @@ class RunFolder:
 
     def read_report(self) -> PipelineReport:
         """Read the state of the run, which includes whether its controller still lives."""
+        # In this order: a lock file is held from its first moment, and a controller writes its last report before it
+        # lets go.
+        launched = self.lock_file.exists()
         alive = self.has_controller()
-        # The lock is looked at first: a controller writes its last report before it lets go.
         report = PipelineReport.from_json(json.loads(self.report_file.read_text()))
-        if alive or report.status.is_terminal or not self.lock_file.exists():
+        if alive or report.status.is_terminal or not launched:
             return report
         return _lost_controller(report, ended=self.report_file.stat().st_mtime)
 
@@ -115,7 +117,7 @@ class RunFolder:
     def launch(self) -> int:
         """Start a detached controller for the folder and return its process id.
 
-        :raises AlreadyLaunchedError: if a controller holds the folder.
+        :raises AlreadyLaunchedError: if one was started before.
         """
         with self._locked() as descriptor, open(self.log_file, "ab") as output:
             process = subprocess.Popen(
@@ -130,14 +132,16 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        unnamed = self.path / f".lock.{os.getpid()}.{time.monotonic_ns()}"
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AlreadyLaunchedError(f"{self.path} already has a controller") from None
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # nobody else knows the file yet, so no reader can be in the way
+            os.link(unnamed, self.lock_file)
             yield descriptor
+        except FileExistsError:
+            raise AlreadyLaunchedError(f"{self.path} already had a controller") from None
         finally:
+            unnamed.unlink()
             os.close(descriptor)
 
 
