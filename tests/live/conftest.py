@@ -1,0 +1,78 @@
+"""One Airflow and one emulator, all of processes of their own, for all tests of this folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
+
+from invocation import Invocation
+from live_airflow import LiveAirflow
+from live_service import LiveService
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks of this folder."""
+    config.addinivalue_line("markers", "live: runs a whole Airflow and an emulator, each of several processes")
+    config.addinivalue_line("markers", "slow: takes minutes; `make e2e` runs it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is here, for those who want all other tests, or only these."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
+    """The emulator."""
+    folder = tmp_path_factory.mktemp("live-service")
+    (folder / "gates").mkdir()
+    service = LiveService(folder / "state", folder / "gates")
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def live_pipeline(live_service: LiveService) -> str:
+    """Id of the published pipeline that holds its run as long as a test wants."""
+    return live_service.publish()
+
+
+@pytest.fixture(scope="session")
+def live_airflow(live_service: LiveService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
+    """Airflow."""
+    airflow = LiveAirflow(tmp_path_factory.mktemp("live-airflow"), live_service.environment)
+    try:
+        airflow.start()
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+@pytest.fixture
+def invoke(
+    live_airflow: LiveAirflow, live_service: LiveService, live_pipeline: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Invocation]]:
+    """Trigger a DAG of one invocation: ``invoke(dag_id)``. At the end its gate opens and all faults are forgotten."""
+    made: list[Invocation] = []
+
+    def start(dag_id: str, **conf: Any) -> Invocation:
+        gate = live_service.gate(f"{request.node.name}-{len(made)}".replace("/", "-"))
+        dag_run = live_airflow.trigger(dag_id, {"pipeline_id": live_pipeline, "gate": str(gate), **conf})
+        made.append(Invocation(dag_run, live_service, gate))
+        return made[-1]
+
+    live_service.clear_faults()
+    yield start
+    live_service.clear_faults()
+    for invocation in made:
+        invocation.release()
