@@ -57,7 +57,7 @@ with DAG(
         model_path=str(SAMPLE / "model.joblib"),
         pipeline=BatchPipeline("score-folder", score),
         experiment_name="daily-scoring",
-        invoke={"data_paths": {"folder": f"workspaceblobstore/{DAY}"}, "poll_interval": 5},
+        invoke={"data_paths": {"folder": f"workspaceblobstore/{DAY}"}, "poll_interval": 2},
         collect={"columns": ["file", "prediction"], "input_path": DAY, "require_complete": True},
         destination=str(SAMPLE.parent / "results" / "daily" / "{{ data_interval_start | ds }}.parquet"),
     )
