@@ -1,14 +1,25 @@
-"""Every DAG of the gallery, run as a user has it, with real data and a real model."""
+"""Every DAG of the gallery, run as a user has it, with real data and a real model.
+
+``batch_scoring.py`` and ``batch_scoring_in_one_call.py`` have a module of their own.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import joblib
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 
+from airflow_provider_amlbatch.aml import pipelines
+from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.testing import ServedEmulator
 from sample import DATASTORE, Sample, make_sample, save_model, upload_rows
@@ -17,33 +28,117 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
 @pytest.fixture(scope="module")
-def prepared(emulator: ServedEmulator) -> Sample:
-    from airflow_provider_amlbatch.aml.session import Session
-    from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+def session(emulator: ServedEmulator) -> Session:
+    return Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
 
+
+@pytest.fixture(scope="module")
+def prepared(session: Session) -> Sample:
     sample = make_sample()
-    session = Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
     upload_rows(sample, AzureMLBatchHook(session=session).container_client(DATASTORE))
     return sample
 
 
 @pytest.fixture
-def run_example(run_dag: Callable[..., object], prepared: Sample, tmp_path: Path) -> Callable[..., object]:
+def run_example(run_dag: Callable[..., Any], prepared: Sample, tmp_path: Path) -> Callable[..., Any]:
     """Run a DAG of the gallery whose model and results lie in a folder of the test."""
     save_model(prepared, tmp_path / "sample")
 
-    def run(name: str, **options: object) -> object:
-        return run_dag(DAGS / f"{name}.py", AMLBATCH_DEMO=str(tmp_path / "sample"), **({"dag_id": name} | options))
+    def run(name: str, dag_id: str | None = None, **options: Any) -> Any:
+        return run_dag(DAGS / f"{name}.py", dag_id or name, AMLBATCH_DEMO=str(tmp_path / "sample"), **options)
 
     return run
 
 
-def test_daily_scoring_scores_the_folder_of_its_data_interval(run_example, prepared, tmp_path):
-    for day in (2, 3):
-        result = run_example("daily_scoring", logical_date=datetime(2026, 11, day, 2, tzinfo=UTC))
+def read(path: Path | str) -> dict[str, list[Any]]:
+    return pq.read_table(path).to_pydict()
 
-        assert result.state == "success", result.tasks
-        table = pq.read_table(tmp_path / "results" / "daily" / f"2026-11-{day:02}.parquet").to_pydict()
-        wanted = {name: label for name, label in prepared.predictions().items() if name.startswith("patient-00")}
-        assert dict(zip(table["file"], table["prediction"], strict=True)) == wanted
-        assert f"daily/2026-11-{day:02}" in str(result.returned)
+
+def labels_by_file(path: Path | str, column: str = "prediction") -> dict[str, int]:
+    table = read(path)
+    return dict(zip(table["file"], table[column], strict=True))
+
+
+def test_daily_scoring_scores_the_folder_of_its_data_interval_and_nothing_else(run_example, prepared, tmp_path):
+    result = run_example("daily_scoring", logical_date=datetime(2026, 11, 3, 2, tzinfo=UTC))
+
+    assert result.state == "success", result.tasks
+    wanted = {name: label for name, label in prepared.predictions().items() if name.startswith("patient-00")}
+    assert labels_by_file(tmp_path / "results" / "daily" / "2026-11-02.parquet") == wanted
+    assert len(wanted) == 10
+
+
+def test_what_the_form_says_reaches_the_script(run_example, prepared, session):
+    chosen = {"threshold": 0.9, "mini_batch_size": 50, "node_count": 2}
+    result = run_example("scoring_on_demand", run_conf=chosen)
+
+    assert result.state == "success", result.tasks
+    probabilities = {
+        name: prepared.model.predict_proba(row.reshape(1, -1))[0, 1] for name, row in prepared.rows.items()
+    }
+    table = result.returned["score.collect"]["uri"]
+    assert labels_by_file(table, "label") == {name: int(p >= 0.9) for name, p in probabilities.items()}
+    assert labels_by_file(table, "label") != prepared.predictions()
+    (run,) = session.send(pipelines.list_runs_of_pipeline(result.returned["score.publish"]["id"]))
+    assert run.parameter_assignments == {"threshold": "0.9", "mini_batch_size": "50", "node_count": "2"}
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 1.5}, {"mini_batch_size": 7}, {"node_count": 3}, {"folder": "a/"}])
+def test_the_form_refuses_what_makes_no_sense(run_example, wrong):
+    with pytest.raises(ParamValidationError):
+        run_example("scoring_on_demand", run_conf=wrong)
+
+
+def test_each_store_has_its_own_run_and_table(run_example, prepared, tmp_path):
+    result = run_example("score_many_stores")
+
+    assert result.state == "success", result.tasks
+    assert result.returned["total"] == 30
+    assert len(set(result.returned["score_store.invoke"])) == 3
+    for number, store in enumerate(["berlin", "oslo", "paris"]):
+        beginning = f"patient-0{number}"
+        wanted = {name: label for name, label in prepared.predictions().items() if name.startswith(beginning)}
+        assert labels_by_file(tmp_path / "results" / "stores" / f"{store}.parquet") == wanted
+
+
+def test_a_retrained_model_is_tried_and_then_scores_through_the_endpoint(run_example, prepared, session, tmp_path):
+    result = run_example("retrain_and_score", run_conf={"C": 0.001})
+
+    assert result.state == "success", result.tasks
+    model = joblib.load(tmp_path / "retrained.joblib")
+    table = read(tmp_path / "results" / "retrained.parquet")
+    rows = np.stack([prepared.rows[name] for name in table["file"]])
+    assert len(table["file"]) == len(prepared.rows)
+    np.testing.assert_allclose(table["probability"], model.predict_proba(rows)[:, 1], atol=1e-6)
+    published = result.returned["publish"]
+    runs = {run.id for run in session.send(pipelines.list_runs_of_pipeline(published["id"]))}
+    assert len(runs - {result.returned["invoke"]}) == 1, "one trial run, and the run that counts"
+    endpoint = session.send(pipelines.get_endpoint_by_name("breast-cancer-live"))
+    assert {v.version: v.pipeline_id for v in endpoint.pipeline_version_list}[endpoint.default_version] == (
+        published["id"]
+    )
+
+
+def test_the_consumer_works_on_what_the_event_tells(run_example, prepared):
+    produced = run_example("consume_predictions", "produce_predictions")
+    consumed = run_example("consume_predictions", "consume_predictions")
+
+    assert (produced.state, consumed.state) == ("success", "success")
+    counted = np.unique(list(prepared.predictions().values()), return_counts=True)
+    assert consumed.returned["count_classes"] == {
+        "run_id": produced.returned["score.invoke"],
+        "classes": {str(label): int(count) for label, count in zip(*counted, strict=True)},
+    }
+
+
+def test_people_are_told_which_run_failed_and_why(run_example, session, tmp_path):
+    result = run_example("notify_on_failure")
+
+    assert result.state == "failed"
+    assert result.tasks["score.collect"] == "upstream_failed"
+    (alert,) = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    (run,) = session.send(pipelines.list_runs_of_pipeline(result.returned["score.publish"]["id"]))
+    assert (alert["task"], alert["azure_run"]) == ("notify_on_failure.score.invoke", run.id)
+    assert f"/runs/{run.id}?" in alert["link"]
+    assert "ValueError: patient-007.csv has no features that could be scored" in alert["why"]
+    assert "error_threshold=0" in alert["why"]
