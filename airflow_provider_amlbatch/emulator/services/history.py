@@ -34,6 +34,9 @@ from airflow_provider_amlbatch.emulator.store import Store
 PAGE = 100
 LARGEST_PAGE = 1000
 
+#: What a filter or an order names when it is about what a job folder tells.
+_STATE = ("status", "timeutc", "duration", "error")
+
 #: What users see as logs of a run.
 _LOGS = ("azureml-logs/", "logs/", "user_logs/", "system_logs/")
 
@@ -248,7 +251,8 @@ class HistoryService:
             raise NotFound(f"Run {run_id} was not found.", code="UserError")
         return self._view(document)
 
-    def _view(self, document: RunDocument) -> Run:
+    def _view(self, document: Run) -> Run:
+        assert isinstance(document, RunDocument)
         state = self._state(document)
         if state is None:
             return document
@@ -276,7 +280,10 @@ class HistoryService:
     def _page(self, documents: list[RunDocument], params: QueryParams) -> RunPage:
         predicate = odata.compile_filter(params.filter)
         order = odata.parse_order(params.order_by) or [("createdutc", True)]
-        found = [(fields, run) for fields, run in map(_with_fields, map(self._view, documents)) if predicate(fields)]
+        # Job folders are read only for the runs of the page, unless the question is about what is read there.
+        asks_for_state = any(word in f"{params.filter} {params.order_by}".lower() for word in _STATE)
+        candidates: Iterable[Run] = map(self._view, documents) if asks_for_state else documents
+        found = [(fields, run) for fields, run in map(_with_fields, candidates) if predicate(fields)]
         for name, descends in [("runid", False), *reversed(order)]:
             found.sort(key=lambda entry: _sort_key(odata.field_of(entry[0], name)), reverse=descends)
         runs = [run for _, run in found]
@@ -284,6 +291,8 @@ class HistoryService:
         start = _after(runs, params.continuation_token)
         page = runs[start : start + size]
         more = start + size < len(runs)
+        if not asks_for_state:
+            page = [self._view(run) for run in page]
         return RunPage(value=page, continuation_token=_token(page[-1].run_id, start + size) if more else None)
 
 

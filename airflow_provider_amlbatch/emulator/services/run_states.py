@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -59,6 +60,8 @@ class RunStates:
             if ended is not None:
                 self._ended.move_to_end(run_id)
                 return ended
+        if self._is_waiting(run_id):
+            return PipelineReport(run_id, RunStatus.QUEUED)
         folder = self.folder(run_id)
         try:
             report = folder.read_report()
@@ -71,13 +74,21 @@ class RunStates:
         if folder.is_cancel_requested:
             return _canceling(report)
         if report.status is RunStatus.NOT_STARTED:
-            waiting = not self.is_launched(run_id)
-            return replace(report, status=RunStatus.QUEUED if waiting else RunStatus.PREPARING)
+            return replace(report, status=RunStatus.PREPARING)
         return report
 
     def is_launched(self, run_id: str) -> bool:
         """Whether a controller was ever started for the run."""
         return self.folder(run_id).lock_file.exists()
+
+    def _is_waiting(self, run_id: str) -> bool:
+        # Thousands may wait, and are asked about together: their folders are not read, only looked at.
+        try:
+            with os.scandir(f"{self._runs}/{run_id}") as entries:
+                names = {entry.name for entry in entries}
+        except FileNotFoundError:
+            return False
+        return "job.json" in names and "lock" not in names and "cancel" not in names
 
     def pipeline(self, run_id: str) -> State:
         """State of a pipeline run."""

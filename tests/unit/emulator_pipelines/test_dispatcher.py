@@ -38,6 +38,7 @@ class Bench:
 
     def end(self, run_id: str, status: RunStatus = RunStatus.COMPLETED) -> None:
         folder = self.states.folder(run_id)
+        folder.lock_file.touch()  # it was launched, and its controller has let go
         report = folder.read_report().with_step(StepReport(f"{run_id}-step", status, 1.0, 2.0))
         folder.write_report(replace(report, status=status, start_time=1.0, end_time=2.0))
 
