@@ -25,6 +25,9 @@ _PARTS = 64
 #: Longer keys are hashed one by one.
 _LONG = 256
 
+#: Rows that are hashed at once.
+_PIECE = 1 << 14
+
 _SEEDS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
@@ -37,7 +40,7 @@ def hash_keys(columns: Sequence[pa.Array], seed: int = 0) -> Hashes:
     """
     total: Hashes | None = None
     for column in columns:
-        hashes = _hash(_spans(column), _SEEDS[seed])
+        hashes = np.concatenate([_hash(_spans(piece), _SEEDS[seed]) for piece in _pieces(column)])
         total = hashes if total is None else _mixed(total * _SEEDS[1 - seed] ^ hashes)
     assert total is not None
     return total
@@ -45,13 +48,21 @@ def hash_keys(columns: Sequence[pa.Array], seed: int = 0) -> Hashes:
 
 def hash_names(names: pa.Array, match: Match) -> Hashes:
     """Hash what is compared of paths; what has nothing to cut off hashes as :func:`hash_keys` does."""
-    spans = _spans(names)
-    return _hash(spans if match == "path" else _last_parts(spans, stem=match == "stem"), _SEEDS[0])
+    if match == "path":
+        return hash_keys([names])
+    stem = match == "stem"
+    return np.concatenate([_hash(_last_parts(_spans(piece), stem=stem), _SEEDS[0]) for piece in _pieces(names)])
 
 
 def may_be_path(names: pa.Array) -> bool:
     """Tell whether there is a slash in a string column."""
-    return bool((_spans(names).content == ord("/")).any())
+    return bool(pc.any(pc.match_substring(names, "/")).as_py())
+
+
+def _pieces(column: pa.Array) -> list[pa.Array]:
+    """Cut a column so that a piece and what is derived from it fit the processor's cache."""
+    texts = column if pa.types.is_string(column.type) else column.cast(pa.string())
+    return [texts.slice(start, _PIECE) for start in range(0, max(1, len(texts)), _PIECE)]
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,7 @@ class _Spans:
     nulls: Mask | None
 
 
-def _spans(column: pa.Array) -> _Spans:
-    texts = column if pa.types.is_string(column.type) else column.cast(pa.string())
+def _spans(texts: pa.Array) -> _Spans:
     rows = len(texts)
     _, offset_buffer, data = texts.buffers()
     if not rows or data is None:
