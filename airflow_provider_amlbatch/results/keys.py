@@ -51,7 +51,10 @@ def hash_names(names: pa.Array, match: Match) -> Hashes:
     if match == "path":
         return hash_keys([names])
     stem = match == "stem"
-    return np.concatenate([_hash(_last_parts(_spans(piece), stem=stem), _SEEDS[0]) for piece in _pieces(names)])
+    hashes: Hashes = np.concatenate(
+        [_hash(_last_parts(_spans(piece), stem=stem), _SEEDS[0]) for piece in _pieces(names)]
+    )
+    return hashes
 
 
 def may_be_path(names: pa.Array) -> bool:
