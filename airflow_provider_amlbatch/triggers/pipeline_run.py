@@ -17,6 +17,8 @@ DEADLINE_PASSED = "DeadlinePassed"
 SETTLE_TIME = 6.0
 #: Airflow 3.3 calls ``on_kill`` itself; before, a canceled trigger has to find out why.
 _AIRFLOW_CALLS_ON_KILL = hasattr(BaseTrigger, "on_kill")
+#: Work for triggers that were killed; an event loop itself keeps no task alive.
+_going_on: set[asyncio.Task[None]] = set()
 
 
 class AzureMLPipelineRunTrigger(BaseTrigger):
@@ -76,12 +78,19 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
             yield await self._wait()
         except asyncio.CancelledError:
             if not _AIRFLOW_CALLS_ON_KILL:
-                await self._cancel_if_killed()
+                await self.on_kill()
             raise
 
     async def on_kill(self) -> None:
-        """Cancel the run of a task that a person killed."""
-        await self._cancel_if_killed()
+        """Cancel the run of a task that a person killed.
+
+        Airflow 3.3.0 to 3.3.2 repeats the cancellation of a trigger every second until it is gone, and so would end
+        this in the middle: the work is a task of its own, which goes on.
+        """
+        work = asyncio.create_task(self._cancel_if_killed())
+        _going_on.add(work)
+        work.add_done_callback(_going_on.discard)
+        await asyncio.shield(work)
 
     async def _wait(self) -> TriggerEvent:
         from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
