@@ -155,6 +155,12 @@ def show_model(emulator: TheEmulator, model_id: str) -> Response:
     return _page(emulator, "model", "Models", model=emulator.studio.model(model_id))
 
 
+@router.get("/{path:path}")
+def show_nothing(path: str) -> Response:
+    """Say that there is no such page."""
+    raise NotFound(f"There is no page {path!r} here.")
+
+
 def _file(emulator: Emulator, run_id: str, output: str | None, path: str, download: bool) -> Response:
     runs = emulator.studio.runs
     file = runs.file(run_id, path) if output is None else runs.output_file(run_id, output, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -272,7 +273,11 @@ class RunPages:
             word if isinstance(word, str) else "".join(f"<{kind} {name}>" for kind, name in word.items())
             for word in step.arguments
         ]
-        return shown | ({"arguments": " ".join(words)} if words else {}) | {"interpreter": step.interpreter}
+        return (
+            shown
+            | ({"arguments": " ".join(words)} if words else {})
+            | {"interpreter": "the emulator's own" if step.interpreter == sys.executable else step.interpreter}
+        )
 
     def _chart(self, run: Run) -> Chart | None:
         try:

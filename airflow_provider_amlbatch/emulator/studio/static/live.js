@@ -10,12 +10,14 @@
       try {
         const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
         if (answer.ok) {
-          const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          const fresh = page.getElementById("live");
           document.querySelectorAll("#live details[id]").forEach((old) => {
             const now = fresh.querySelector("#" + CSS.escape(old.id));
             if (now) now.open = old.open;
           });
           live().replaceWith(document.adoptNode(fresh));
+          document.title = page.title;
           document.body.classList.remove("stale");
         }
       } catch {
