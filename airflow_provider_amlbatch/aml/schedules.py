@@ -37,6 +37,11 @@ class DataStoreTriggerInfo(Pascal):
     path_on_data_store: str | None = None
 
 
+#: Values of ``schedule_type``; the older back end writes digits.
+RECURRENCE = "Recurrence"
+DATA_STORE = "DataStore"
+
+
 class Schedule(Pascal):
     """A schedule (``PipelineScheduleEntity``). ``schedule_type`` is Recurrence or DataStore."""
 
@@ -53,6 +58,28 @@ class Schedule(Pascal):
     etag: str | None = None
     created_date: Instant | None = None
     last_modified_date: Instant | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it fires."""
+        return self.entity_status in (ACTIVE, "0")
+
+    @property
+    def is_reactive(self) -> bool:
+        """Whether it fires for changed blobs, and not by a recurrence."""
+        return self.schedule_type in (DATA_STORE, "1")
+
+
+class ScheduleCreationInfo(Pascal):
+    """The body of a request to make a schedule."""
+
+    name: str | None = None
+    pipeline_id: str | None = None
+    pipeline_endpoint_id: str | None = None
+    pipeline_submission_info: PipelineSubmissionInfo | None = None
+    recurrence: Recurrence | None = None
+    schedule_type: str | None = None
+    data_store_trigger_info: DataStoreTriggerInfo | None = None
 
 
 _BASE = f"/pipelines/v1.0{WORKSPACE}"
@@ -82,6 +109,12 @@ def get_schedule(schedule_id: str) -> Call[Schedule]:
     return Call("GET", PIPELINES, f"{_BASE}/Schedules/{quote(schedule_id)}", Schedule.model_validate)
 
 
+def create_schedule(info: ScheduleCreationInfo) -> Call[Schedule]:
+    """Make a schedule. Sending it twice makes two of the same name."""
+    path, body = f"{_BASE}/Schedules/Create", info.to_wire(exclude_none=True)
+    return Call("POST", PIPELINES, path, Schedule.model_validate, body=body, retriable=False)
+
+
 def update_schedule(schedule: Schedule) -> Call[Schedule]:
     """Replace a schedule. Set ``entity_status`` to switch it on or off."""
     path = f"{_BASE}/Schedules/{quote(schedule.id)}"
@@ -92,3 +125,9 @@ def list_runs_of_schedule(schedule_id: str) -> Call[list[PipelineRun]]:
     """List the runs that a schedule has submitted."""
     path = f"{_BASE}/PipelineRuns/Schedule/{quote(schedule_id)}"
     return Call("GET", PIPELINES, path, lambda body: [PipelineRun.model_validate(item) for item in body or []])
+
+
+def get_last_run_of_schedule(schedule_id: str) -> Call[PipelineRun | None]:
+    """Read the last run that a schedule has submitted; None if there is none."""
+    path = f"{_BASE}/PipelineRuns/Schedule/{quote(schedule_id)}/Last"
+    return Call("GET", PIPELINES, path, lambda body: PipelineRun.model_validate(body) if body else None)

@@ -7,10 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from airflow_provider_amlbatch.aml.pipelines import PipelineRun
-from airflow_provider_amlbatch.aml.schedules import Schedule
+from airflow_provider_amlbatch.aml.schedules import Schedule, ScheduleCreationInfo
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
-from airflow_provider_amlbatch.emulator.services.schedules import ScheduleCreationInfo
 
 router = APIRouter(prefix="/pipelines/v1.0" + WORKSPACE, dependencies=[DATA_PLANE])
 

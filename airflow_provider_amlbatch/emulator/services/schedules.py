@@ -17,8 +17,8 @@ from airflow_provider_amlbatch.aml.pipelines import (
     PublishedPipeline,
 )
 from airflow_provider_amlbatch.aml.recurrence import ScheduleRecurrence
-from airflow_provider_amlbatch.aml.schedules import DataStoreTriggerInfo, Recurrence, Schedule
-from airflow_provider_amlbatch.aml.wire import Camel, Instant, Pascal, format_time
+from airflow_provider_amlbatch.aml.schedules import DATA_STORE, RECURRENCE, Schedule, ScheduleCreationInfo
+from airflow_provider_amlbatch.aml.wire import Camel, Instant, format_time
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, ServiceError
@@ -30,8 +30,6 @@ from airflow_provider_amlbatch.emulator.store import Store
 
 log = logging.getLogger(__name__)
 
-RECURRENCE = "Recurrence"
-DATA_STORE = "DataStore"
 _TYPES = {"0": RECURRENCE, "1": DATA_STORE}
 
 #: Runs that one look may start, so that a clock that was moved by years does not keep everything else waiting.
@@ -61,18 +59,6 @@ class SeenBlobs(Camel):
     """The blobs under a schedule's path at the last look: etag by name."""
 
     etags: dict[str, str] = {}
-
-
-class ScheduleCreationInfo(Pascal):
-    """The body of a request to make a schedule."""
-
-    name: str | None = None
-    pipeline_id: str | None = None
-    pipeline_endpoint_id: str | None = None
-    pipeline_submission_info: PipelineSubmissionInfo | None = None
-    recurrence: Recurrence | None = None
-    schedule_type: str | None = None
-    data_store_trigger_info: DataStoreTriggerInfo | None = None
 
 
 class ScheduleService:

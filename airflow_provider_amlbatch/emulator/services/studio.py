@@ -11,7 +11,7 @@ from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.history import QueryParams, Run
 from airflow_provider_amlbatch.aml.pipelines import ACTIVE, PipelineEndpoint, PipelineRun, PublishedPipeline
 from airflow_provider_amlbatch.aml.recurrence import ScheduleRecurrence
-from airflow_provider_amlbatch.aml.schedules import Schedule
+from airflow_provider_amlbatch.aml.schedules import RECURRENCE, Schedule
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest
@@ -20,7 +20,7 @@ from airflow_provider_amlbatch.emulator.services.experiments import ExperimentSe
 from airflow_provider_amlbatch.emulator.services.history import HistoryService
 from airflow_provider_amlbatch.emulator.services.models import Model, ModelQuery, ModelService
 from airflow_provider_amlbatch.emulator.services.pipelines import PipelineService
-from airflow_provider_amlbatch.emulator.services.schedules import RECURRENCE, ScheduleService
+from airflow_provider_amlbatch.emulator.services.schedules import ScheduleService
 from airflow_provider_amlbatch.emulator.services.studio_runs import RunPages, Step
 from airflow_provider_amlbatch.emulator.services.workspace import STUDIO_PREFIX
 from airflow_provider_amlbatch.emulator.studio.graph import Drawing
