@@ -135,6 +135,8 @@ def set_pipeline_status(emulator: TheEmulator, pipeline_id: str, status: Annotat
 
 @router.api_route("/PipelineDrafts/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"])
 @router.api_route("/PipelineDrafts", methods=["GET", "POST"])
+@router.api_route("/GraphDrafts/{rest:path}", methods=["GET", "PUT", "DELETE"])
+@router.post("/GraphDrafts")
 @router.post("/Pipelines/PipelineDraftCreate")
 def refuse_drafts(rest: str = "") -> None:
     """Say that there are no drafts here."""

@@ -20,6 +20,7 @@ from airflow_provider_amlbatch.emulator.services.graph import (
     Argument,
     Assignments,
     DatasetNode,
+    EnvironmentDefinition,
     Graph,
     ModuleEntity,
     ModuleNode,
@@ -138,12 +139,12 @@ class Compiler:
             )
         run_id = self._run_ids[node.id]
         configuration = node.run_configuration()
-        environment = configuration.get("environment") or {}
+        environment = configuration.environment or EnvironmentDefinition()
         python = interpreter(environment)
         inputs, dataset_ids, keys = self._inputs(node)
         # Inferred: a pipeline that declares the parameter of this name from the preview sets its nodes with it.
         assigned = values.get("NodeCount") or self._values.parameters.get("aml_node_count")
-        node_count = _node_count(assigned, configuration.get("nodeCount"))
+        node_count = _node_count(assigned, configuration.node_count)
         places = self._places[node.id]
         outputs = tuple(
             engine.Output(name, str(self._around.locate(place.datastore, place.path))) for name, place in places.items()
@@ -152,7 +153,7 @@ class Compiler:
         references |= {output.name: output.path for output in outputs}
         arguments = self._arguments(node, module, values, dataset_ids, references, is_script=kind == SCRIPT_STEP)
         variables = self._around.variables(run_id) | self._data_variables(node, module, inputs, outputs, dataset_ids)
-        variables |= {str(name): str(value) for name, value in (environment.get("environmentVariables") or {}).items()}
+        variables |= {str(name): str(value) for name, value in (environment.environment_variables or {}).items()}
         variables |= _parameter_variables(module, values)
         parallel = CommandLine.parse(arguments).to_settings(node_count) if kind == PARALLEL_STEP else None
         if parallel is not None and parallel.output_name is not None and parallel.output_name not in places:
@@ -171,18 +172,18 @@ class Compiler:
             depends_on=tuple(self._run_ids[source] for source in self._graph.steps_before(node.id)),
             script=values.get("Script") if kind == SCRIPT_STEP else None,
             parallel=parallel,
-            timeout=float(configuration.get("maxRunDurationSeconds") or 0) or None,
+            timeout=configuration.max_run_duration_seconds or None,
         )
         if kind == SCRIPT_STEP and not step.script:
             raise BadRequest(f"The step {module.name!r} names no script.")
-        compute = values.get("Target") or configuration.get("target")
+        compute = values.get("Target") or configuration.target
         if not compute or compute == "local":
             raise Unsupported(f"The step {module.name!r} names no compute target; the emulator runs on AmlCompute.")
         compared = {
             "source": self._around.content(str(module.storage_id)),
             "arguments": arguments,
             "parameters": {name: value for name, value in values.items() if value is not None},
-            "environment": environment,
+            "environment": environment.to_wire(exclude_none=True),
             "inputs": keys,
             "node count": node_count,
         }

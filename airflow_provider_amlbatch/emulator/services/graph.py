@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError
 
 from airflow_provider_amlbatch.aml.pipelines import ACTIVE, DataPath, DataSetDefinitionValue, GraphInterface
-from airflow_provider_amlbatch.aml.wire import Instant, Pascal
+from airflow_provider_amlbatch.aml.wire import Camel, Instant, Pascal
 from airflow_provider_amlbatch.emulator.errors import BadRequest
 
 #: The SDK sends enumerations as digits or as names, and numbers where strings are declared.
@@ -135,6 +134,41 @@ class InputSetting(Pascal):
     data_store_mode: Text | None = None
 
 
+class PythonSection(Camel):
+    """How an environment comes to its Python."""
+
+    user_managed_dependencies: bool | None = None
+    interpreter_path: str | None = None
+    conda_dependencies: dict[str, Any] | None = None
+
+
+class DockerSection(Camel):
+    """The image that an environment is based on."""
+
+    base_image: str | None = None
+    base_dockerfile: str | None = None
+    build_context: dict[str, Any] | None = None
+
+
+class EnvironmentDefinition(Camel):
+    """An environment as a run configuration carries it."""
+
+    name: str | None = None
+    version: str | None = None
+    python: PythonSection | None = None
+    docker: DockerSection | None = None
+    environment_variables: dict[str, Any] | None = None
+
+
+class RunConfiguration(Camel):
+    """What a node asks of its compute."""
+
+    target: str | None = None
+    node_count: int | None = None
+    max_run_duration_seconds: float | None = None
+    environment: EnvironmentDefinition | None = None
+
+
 class ModuleNode(Pascal):
     """A step of the graph."""
 
@@ -149,10 +183,19 @@ class ModuleNode(Pascal):
     runconfig: str | None = None
     regenerate_output: bool | None = None
 
-    def run_configuration(self) -> dict[str, Any]:
-        """The run configuration, read; empty when there is none."""
-        parsed = json.loads(self.runconfig) if self.runconfig else {}
-        return parsed if isinstance(parsed, dict) else {}
+    def run_configuration(self) -> RunConfiguration:
+        """The run configuration, read.
+
+        :raises BadRequest: if it cannot be.
+        """
+        try:
+            return RunConfiguration.model_validate_json(self.runconfig or "{}")
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise BadRequest(
+                f"The 'Runconfig' of the node {self.id!r} cannot be read: {where} {problem['msg']}."
+            ) from None
 
 
 class DataSetDefinition(Pascal):

@@ -7,10 +7,10 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
+from airflow_provider_amlbatch.emulator.services.graph import EnvironmentDefinition
 from airflow_provider_amlbatch.emulator.state import Identity
 from airflow_provider_amlbatch.emulator.tokens import RUN_LIFETIME, Tokens
 
@@ -76,7 +76,7 @@ class StepEnvironment:
         }
 
 
-def interpreter(environment: dict[str, Any], default: str = sys.executable) -> Interpreter:
+def interpreter(environment: EnvironmentDefinition, default: str = sys.executable) -> Interpreter:
     """Choose the Python that scores.
 
     An environment that manages its own dependencies and names an interpreter gets that one. Any other is scored with
@@ -86,17 +86,17 @@ def interpreter(environment: dict[str, Any], default: str = sys.executable) -> I
     :raises BadRequest: if the interpreter that is named cannot be run.
     :raises Unsupported: if the environment is an image to be built.
     """
-    name = environment.get("name") or "environment"
-    docker = environment.get("docker") or {}
-    if docker.get("baseDockerfile") or docker.get("buildContext"):
+    name = environment.name or "environment"
+    docker = environment.docker
+    if docker is not None and (docker.base_dockerfile or docker.build_context):
         raise Unsupported(
             f"The environment {name!r} is a Dockerfile, and the emulator builds no images: install what the script "
             "needs into a Python environment, and name its interpreter with python.user_managed_dependencies=True "
             "and python.interpreter_path='/path/to/python'."
         )
-    python = environment.get("python") or {}
-    if python.get("userManagedDependencies"):
-        path = python.get("interpreterPath")
+    python = environment.python
+    if python is not None and python.user_managed_dependencies:
+        path = python.interpreter_path
         if path is None or path in _DEFAULT_INTERPRETERS:
             return Interpreter(default)
         if not os.access(path, os.X_OK):
@@ -104,7 +104,7 @@ def interpreter(environment: dict[str, Any], default: str = sys.executable) -> I
                 f"The environment {name!r} names the interpreter {path!r}, which cannot be run on this machine."
             )
         return Interpreter(path)
-    if not python.get("condaDependencies"):
+    if python is None or not python.conda_dependencies:
         return Interpreter(default)
     return Interpreter(
         default,

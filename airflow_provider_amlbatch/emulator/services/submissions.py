@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionValue, GraphInterface
 from airflow_provider_amlbatch.aml.wire import Pascal
 from airflow_provider_amlbatch.emulator.errors import BadRequest
 from airflow_provider_amlbatch.emulator.services.graph import Assignments, Graph
+
+P = TypeVar("P", bound=Pascal)
 
 
 class RunCreationInfo(Pascal):
@@ -85,8 +89,8 @@ def resolve(interface: GraphInterface, given: Assignments) -> Assignments:
 
     :raises BadRequest: if a name is not declared, naming those that are.
     """
-    data_paths = {str(p["Name"]): _default(p, DataPath) for p in interface.data_path_parameters}
-    datasets = {str(p["Name"]): _default(p, DataSetDefinitionValue) for p in interface.data_path_parameter_list}
+    data_paths = _declared(interface.data_path_parameters, DataPath)
+    datasets = _declared(interface.data_path_parameter_list, DataSetDefinitionValue)
     _known("ParameterAssignments", given.parameters, [parameter.name for parameter in interface.parameters])
     _known("DataPathAssignments", given.data_paths, [*data_paths, *datasets])
     _known("DataSetDefinitionValueAssignments", given.datasets, [*datasets, *data_paths])
@@ -105,9 +109,16 @@ def resolve(interface: GraphInterface, given: Assignments) -> Assignments:
     )
 
 
-def _default(parameter: dict[str, Any], kind: type[Any]) -> Any:
-    value = parameter.get("DefaultValue")
-    return None if value is None else kind.model_validate(value)
+def _declared(parameters: list[dict[str, Any]], kind: type[P]) -> dict[str, P | None]:
+    """Name and default of each parameter."""
+
+    def default(value: Any) -> P | None:
+        return None if value is None else kind.model_validate(value)
+
+    try:
+        return {str(parameter["Name"]): default(parameter.get("DefaultValue")) for parameter in parameters}
+    except (KeyError, ValidationError):
+        raise BadRequest(f"The graph's interface declares a {kind.__name__} parameter that cannot be read.") from None
 
 
 def _known(where: str, given: Iterable[str], declared: list[str]) -> None:

@@ -145,3 +145,44 @@ def test_a_bare_request_is_refused_in_azures_shape(emulator: ServedEmulator, mai
     assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": ["1"]}})[0] == 400
     assert refusal({"ExperimentName": "rest"}, endpoint.rpartition("/")[0] + "/nowhere")[0] == 404
     assert requests.post(endpoint, json={}, verify=emulator.ca_bundle, timeout=30).status_code == 401
+
+
+REFUSED = """
+from azureml.core import ScriptRunConfig
+from azureml.pipeline.core import PipelineDraft
+from azureml.pipeline.steps import CommandStep
+
+dataset = make_files("refused-data", 2)
+write("src/score.py", DOUBLE)
+cluster = make_cluster()
+image = Environment("image")
+image.docker.base_image = None
+image.docker.base_dockerfile = "FROM scratch"
+elsewhere = Environment("elsewhere")
+elsewhere.python.user_managed_dependencies = True
+elsewhere.python.interpreter_path = "/nowhere/python"
+shell = ScriptRunConfig("src", command=["echo", "1"], compute_target=cluster)
+command = CommandStep(name="shell", runconfig=shell.run_config, source_directory="src", command="echo 1")
+many = PipelineParameter("nodes", 9)
+sampled = Dataset.Tabular.from_delimited_files((store, "refused-data/*.csv"), header=False).take(1)
+report(
+    command=failure(submit, command, "refused"),
+    image=failure(submit, parallel("image", "src", dataset, environment=image), "refused"),
+    interpreter=failure(submit, parallel("elsewhere", "src", dataset, environment=elsewhere), "refused"),
+    nodes=failure(submit, parallel("many", "src", dataset, node_count=many), "refused"),
+    sampled=failure(submit, parallel("sampled", "src", sampled, mini_batch_size="1MB"), "refused"),
+    draft=failure(PipelineDraft.create, ws, Pipeline(ws, [parallel("draft", "src", dataset)]), name="draft",
+                  experiment_name="refused"),
+)
+"""
+
+
+def test_what_the_emulator_does_not_do_is_refused_by_name_and_with_advice(pipeline_sdk: Sdk) -> None:
+    told = pipeline_sdk(REFUSED)
+    assert "is a CommandStep" in told["command"]
+    assert "builds no images" in told["image"]
+    assert "interpreter_path" in told["image"]
+    assert "'elsewhere' names the interpreter '/nowhere/python'" in told["interpreter"]
+    assert "needs 9 nodes of 'cpu', which has at most 2" in told["nodes"]
+    assert "'take'" in told["sampled"]
+    assert "no pipeline drafts" in told["draft"]

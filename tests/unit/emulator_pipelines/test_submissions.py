@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionValue, GraphInterface, Parameter
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
-from airflow_provider_amlbatch.emulator.services.graph import Graph
+from airflow_provider_amlbatch.emulator.services.graph import EnvironmentDefinition, Graph, ModuleNode
 from airflow_provider_amlbatch.emulator.services.step_environment import interpreter
 from airflow_provider_amlbatch.emulator.services.submissions import assignments, resolve
 
@@ -61,9 +61,13 @@ def test_a_name_that_is_not_declared_is_refused_with_those_that_are(given: tuple
     assert part in refusal.value.message
 
 
+def environment(**sections: Any) -> EnvironmentDefinition:
+    return EnvironmentDefinition.model_validate({"name": "mine", **sections})
+
+
 def test_an_environment_that_names_an_interpreter_gets_it(tmp_path: Path) -> None:
-    def python(path: str | None) -> dict[str, Any]:
-        return {"name": "mine", "python": {"userManagedDependencies": True, "interpreterPath": path}}
+    def python(path: str | None) -> EnvironmentDefinition:
+        return environment(python={"userManagedDependencies": True, "interpreterPath": path})
 
     assert interpreter(python(sys.executable), default="/own").path == sys.executable
     assert interpreter(python("python"), default="/own").path == "/own"
@@ -73,12 +77,26 @@ def test_an_environment_that_names_an_interpreter_gets_it(tmp_path: Path) -> Non
 
 
 def test_a_conda_environment_is_substituted_and_said_and_a_dockerfile_is_refused() -> None:
-    conda = {"name": "mine", "python": {"condaDependencies": {"dependencies": ["python=3.8"]}}}
+    conda = environment(python={"condaDependencies": {"dependencies": ["python=3.8"]}})
     chosen = interpreter(conda, default="/own")
     assert chosen.path == "/own"
     assert "'mine' is scored with /own" in str(chosen.note)
     with pytest.raises(Unsupported, match="interpreter_path"):
-        interpreter({"name": "mine", "docker": {"baseDockerfile": "FROM x"}})
+        interpreter(environment(docker={"baseDockerfile": "FROM x"}))
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "[]", '{"nodeCount": "x"}', '{"environment": 1}', '{"environment": {"python": []}}']
+)
+def test_a_run_configuration_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="node 'n'"):
+        ModuleNode(id="n", module_id="m", runconfig=text).run_configuration()
+
+
+def test_an_interface_that_cannot_be_read_is_refused() -> None:
+    for wrong in ({"DefaultValue": {}}, {"Name": "x", "DefaultValue": 5}, {"Name": "x", "DefaultValue": []}):
+        with pytest.raises(BadRequest, match="DataPath parameter"):
+            resolve(GraphInterface(data_path_parameters=[wrong]), assignments(None, None, None))
 
 
 def _graph(edges: list[tuple[str, str]], *nodes: str) -> Graph:
