@@ -9,13 +9,14 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help venv demo test unit lint format up down benchmarks clean
+.PHONY: help venv demo test unit lint format docs up down benchmarks clean
 
 help:
 	@echo "make demo        score real data through a real DAG against the embedded emulator"
 	@echo "make test        run all tests"
 	@echo "make unit        run the unit tests only"
 	@echo "make lint        ruff, mypy --strict, import contracts"
+	@echo "make docs        build the documentation into site/; warnings are errors"
 	@echo "make up          emulator and Airflow, until make down"
 	@echo "make benchmarks  print every benchmark's ratios"
 
@@ -49,6 +50,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+	@echo "Open site/index.html"
+
 up: $(READY)
 	@$(BIN)/python demo/up.py
 
@@ -59,4 +64,4 @@ benchmarks: $(READY)
 	@set -e; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:
-	rm -rf $(VENV) .demo .up .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .demo .up .mypy_cache .ruff_cache .pytest_cache site *.egg-info
