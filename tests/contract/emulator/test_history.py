@@ -139,8 +139,8 @@ def judge() -> Callable[[str, Any], Any]:
     spec.loader.exec_module(models)
     from msrest import Deserializer
 
-    classes = {name: value for name, value in vars(models).items() if isinstance(value, type)}
-    deserialize = Deserializer(classes)
+    classes: dict[str, Any] = {name: value for name, value in vars(models).items() if isinstance(value, type)}
+    deserialize: Callable[[str, Any], Any] = Deserializer(classes)  # type: ignore[no-untyped-call]
 
     def read(kind: str, document: Any) -> Any:
         known = {entry["key"] for entry in classes[kind]._attribute_map.values()}

@@ -99,7 +99,7 @@ def test_optional_settings_and_the_drivers_own_are_read() -> None:
         ({"scoring_module_name": ""}, "entry script"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(changed: dict[str, str], part: str) -> None:
+def test_a_value_that_cannot_be_is_refused_by_name(changed: dict[str, Any], part: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         line(**changed).to_settings(1)
     assert part in refusal.value.message

@@ -94,7 +94,8 @@ def test_a_run_configuration_that_cannot_be_read_is_refused(text: str) -> None:
 
 
 def test_an_interface_that_cannot_be_read_is_refused() -> None:
-    for wrong in ({"DefaultValue": {}}, {"Name": "x", "DefaultValue": 5}, {"Name": "x", "DefaultValue": []}):
+    unreadable: list[dict[str, Any]] = [{"DefaultValue": {}}, {"Name": "x", "DefaultValue": 5}]
+    for wrong in unreadable:
         with pytest.raises(BadRequest, match="DataPath parameter"):
             resolve(GraphInterface(data_path_parameters=[wrong]), assignments(None, None, None))
 
