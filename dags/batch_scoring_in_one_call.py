@@ -22,7 +22,7 @@ with DAG("batch_scoring_in_one_call", schedule="@daily", catchup=False, max_acti
         "score_patients",
         pipeline=BatchPipeline("score-patients", score),
         experiment_name="breast-cancer",
-        destination="/tmp/predictions-{{ ds }}.parquet",
+        destination="/tmp/predictions-{{ dag_run.run_after | ds }}.parquet",
         collect={
             "columns": ["file", "prediction"],
             "input_path": "breast-cancer/*.csv",

@@ -2,7 +2,7 @@
 
 ::
 
-    ResultError
+    ResultError                 a branch of aml.errors.AzureMLBatchError
     ├── FormatError             the text is not what the format says
     │   ├── FormatNotDetected   no format fits the sample
     │   ├── BadRows             rows that cannot be read; ``rows`` holds the first of them
@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class BadRow:
         return f"{place} {self.line}: {self.reason}: {shown!r}"
 
 
-class ResultError(Exception):
+class ResultError(AzureMLBatchError):
     """Raised when results cannot be collected as asked."""
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOperator
 from airflow_provider_amlbatch.testing import ServedEmulator
 from sample import DATASTORE, make_sample, save_model, upload_rows
 
@@ -15,13 +16,14 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
 @pytest.fixture(scope="module")
-def prepared(emulator: ServedEmulator):
-    from airflow_provider_amlbatch.aml.session import Session
-    from airflow_provider_amlbatch.aml.settings import ConnectionSettings
-
+def prepared(emulator: ServedEmulator, tmp_path_factory: pytest.TempPathFactory):
+    """The sample, with its rows in the datastore and its model registered."""
     sample = make_sample()
-    session = Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
-    upload_rows(sample, AzureMLBatchHook(session=session).container_client(DATASTORE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
+        upload_rows(sample, AzureMLBatchHook().container_client(DATASTORE))
+        model = save_model(sample, tmp_path_factory.mktemp("model"))
+        AzureMLRegisterModelOperator(task_id="register", model_name="breast-cancer", model_path=str(model)).execute({})
     return sample
 
 
