@@ -48,9 +48,12 @@ def live_pipeline(live_service: LiveService) -> str:
 
 
 @pytest.fixture(scope="session")
-def live_airflow(live_service: LiveService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
+def live_airflow(
+    live_service: LiveService, live_pipeline: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveAirflow]:
     """Airflow."""
-    airflow = LiveAirflow(tmp_path_factory.mktemp("live-airflow"), live_service.environment)
+    variables = live_service.environment | {"AIRFLOW_VAR_LIVE_PIPELINE": live_pipeline}
+    airflow = LiveAirflow(tmp_path_factory.mktemp("live-airflow"), variables)
     try:
         airflow.start()
         yield airflow

@@ -165,14 +165,36 @@ class LiveAirflow:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.text else None
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> DagRun:
-        """Start a DAG run, as soon as its file is known."""
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until the DAG's file is known."""
 
         def is_known() -> bool:
             listed = self.api("GET", f"dags?dag_id_pattern={dag_id}")["dags"]
             return any(dag["dag_id"] == dag_id for dag in listed)
 
         wait_for(f"DAG {dag_id}", is_known)
+
+    def pause_dag(self, dag_id: str, *, paused: bool) -> None:
+        """Let the scheduler start runs of a DAG, or not."""
+        self.wait_for_dag(dag_id)
+        self.api("PATCH", f"dags/{dag_id}", {"is_paused": paused})
+
+    def backfill(self, dag_id: str, first: str, last: str) -> None:
+        """Have all runs made between two instants. By the command line: the REST API refuses it on SQLite."""
+        self.pause_dag(dag_id, paused=False)
+        command = ["backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last]
+        done = subprocess.run(
+            [str(local_airflow.BIN / "airflow"), *command], env=self._env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def states_of_runs(self, dag_id: str) -> list[str]:
+        """States of a DAG's runs."""
+        return [run["state"] for run in self.api("GET", f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"]]
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> DagRun:
+        """Start a DAG run, as soon as its file is known."""
+        self.wait_for_dag(dag_id)
         made = self.api("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return DagRun(self, dag_id, made["dag_run_id"])
 

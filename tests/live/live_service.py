@@ -119,8 +119,8 @@ class LiveService:
         published = publishing.publish(self.session, BatchPipeline("live", step), python=sys.executable)
         return published.pipeline.id
 
-    def runs_of(self, dag_run: str) -> list[Run]:
-        """The pipeline runs that carry a DAG run's id, oldest first, whatever their experiment says of itself."""
+    def pipeline_runs(self) -> list[Run]:
+        """All pipeline runs of these tests, oldest first."""
         query = QueryParams(top=1000)
         runs: list[Run] = []
         while True:
@@ -128,14 +128,14 @@ class LiveService:
                 page = self.session.send(history.query_runs(EXPERIMENT, query))
             except NotFoundError:
                 return []  # the first run makes the experiment
-            runs += page.value
+            runs += [run for run in page.value if run.run_type == history.PIPELINE_RUN]
             if not page.continuation_token:
-                break
+                return sorted(runs, key=lambda run: str(run.created_utc))
             query = query.model_copy(update={"continuation_token": page.continuation_token})
-        ours = [
-            run for run in runs if run.tags.get("airflow_run_id") == dag_run and run.run_type == history.PIPELINE_RUN
-        ]
-        return sorted(ours, key=lambda run: str(run.created_utc))
+
+    def runs_of(self, dag_run: str) -> list[Run]:
+        """The pipeline runs that carry a DAG run's id, oldest first."""
+        return [run for run in self.pipeline_runs() if run.tags.get("airflow_run_id") == dag_run]
 
     def status_of(self, run_id: str) -> str | None:
         """Status of a run, as the service spells it."""
