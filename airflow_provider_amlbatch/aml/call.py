@@ -29,6 +29,7 @@ class Call(Generic[T]):
     :param read: makes the value out of the decoded JSON body (``None`` for an empty one).
     :param params: query parameters; ``None`` values are left out.
     :param body: JSON body, or ``None``.
+    :param next_page: query parameter in which the next page of a list is asked for; services differ.
     :param retriable: whether the call may be sent again when nobody knows if it was carried out. A submission is not.
     """
 
@@ -39,6 +40,7 @@ class Call(Generic[T]):
     params: Mapping[str, Any] = field(default_factory=dict)
     body: Any = None
     retriable: bool = True
+    next_page: str = "continuationToken"
 
 
 class Page(Camel, Generic[T]):

@@ -188,7 +188,8 @@ def get_run_details(run_id: str) -> Call[RunDetails]:
 
 def list_children(run_id: str) -> Call[Page[Run]]:
     """List the step runs of a pipeline run."""
-    return Call("GET", HISTORY, f"{_BASE}/runs/{quote(run_id)}/children", RunPage.model_validate, {"$top": 500})
+    path = f"{_BASE}/runs/{quote(run_id)}/children"
+    return Call("GET", HISTORY, path, RunPage.model_validate, {"$top": 500}, next_page="$continuationToken")
 
 
 def batch_run_data(run_ids: Iterable[str]) -> Call[BatchRunDataResult]:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -103,14 +104,14 @@ class Session:
 
     def pages(self, first: Call[Page[T]]) -> Iterator[T]:
         """Go through all items of a paged list."""
-        token: str | None = None
+        call = first
         while True:
-            params = first.params if token is None else {**first.params, "continuationToken": token}
-            page = self.send(Call(first.method, first.service, first.path, first.read, params, first.body))
+            page = self.send(call)
             yield from page.value
-            if page.continuation_token is None or page.continuation_token == token:
-                return
             token = page.continuation_token
+            if token is None or token == call.params.get(call.next_page):
+                return
+            call = replace(first, params={**first.params, first.next_page: token})
 
     def download(self, signed_url: str, *, last_bytes: int | None = None) -> bytes:
         """Read the content behind a signed URL, without a token.
