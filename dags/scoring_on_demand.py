@@ -47,6 +47,7 @@ FORM = {
     ),
 }
 
+# --8<-- [start:definition]
 score = ParallelRun(
     name="score",
     source_directory=Path(__file__).parent / "scoring",
@@ -60,6 +61,7 @@ score = ParallelRun(
     node_count=Parameter("node_count", 1),
     error_threshold=0,
 )
+# --8<-- [end:definition]
 
 with DAG("scoring_on_demand", schedule=None, params=FORM, tags=["azureml"], doc_md=__doc__) as dag:
     azureml_batch_inference(
