@@ -142,3 +142,15 @@ def test_people_are_told_which_run_failed_and_why(run_example, session, tmp_path
     assert f"/runs/{run.id}?" in alert["link"]
     assert "ValueError: patient-007.csv has no features that could be scored" in alert["why"]
     assert "error_threshold=0" in alert["why"]
+
+
+def test_every_file_parses_and_says_what_it_is(airflow_home):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(DAGS))
+
+    assert not bag.import_errors
+    files = {path.stem for path in DAGS.glob("*.py")}
+    assert {Path(dag.fileloc).stem for dag in bag.dags.values()} == files
+    silent = {dag_id for dag_id, dag in bag.dags.items() if not dag.doc_md}
+    assert silent <= {"batch_scoring_in_one_call"}, "only this one is as short as the README shows it"
