@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from airflow_provider_amlbatch.emulator.interception import UNTOUCHED
 from airflow_provider_amlbatch.emulator.paths import BLOB_PREFIX
 from airflow_provider_amlbatch.emulator.routes import ROUTERS
 from airflow_provider_amlbatch.testing import ServedEmulator
@@ -32,13 +33,13 @@ BLOB_HEADERS = ["x-ms-blob-type", "x-ms-range", "if-match", "if-modified-since",
 
 
 def routes() -> list[APIRoute]:
-    """Every route of every service. What is said to the emulator itself is tested elsewhere: it can reset it."""
+    """Every route of every service. The emulator's own, which can reset it, and its pages are tested elsewhere."""
 
     def within(router: APIRouter) -> list[APIRoute]:
         return [route for route in router.routes if isinstance(route, APIRoute)]
 
     found = [route for router in ROUTERS for route in within(router)]
-    return [route for route in found if not route.path.startswith("/_emulator")]
+    return [route for route in found if not route.path.startswith(UNTOUCHED)]
 
 
 def body_of(route: APIRoute) -> st.SearchStrategy[Any]:
