@@ -6,6 +6,7 @@ import click
 
 from airflow_provider_amlbatch import __version__
 from airflow_provider_amlbatch.cli.emulator import emulator
+from airflow_provider_amlbatch.cli.schedules import schedules
 
 
 @click.group()
@@ -15,3 +16,4 @@ def main() -> None:
 
 
 main.add_command(emulator)
+main.add_command(schedules)

@@ -69,6 +69,10 @@ class Bench:
         self.emulator.services.schedules.tick()
         return now
 
+    def move_to_minute(self, minute: int) -> datetime:
+        """Move the clock to a minute of the next hour."""
+        return self.move(self.now.replace(minute=minute, second=0, microsecond=0) + timedelta(hours=1) - self.now)
+
     def schedule(self, name: str) -> Schedule:
         """A schedule as the service tells it."""
         return find_schedule(self.session, name)
@@ -82,11 +86,10 @@ class Bench:
         self.emulator.services.blobs.put(self.ids["container"], blob, [content.encode()])
 
 
-def told(bench: Bench, script: str) -> dict[str, Any]:
+def told(bench: Bench, script: str) -> Any:
     """Run a script with the SDK, which finds the workspace as ``ws``; its last line is JSON."""
     done = run_sdk(
         "import json\nfrom azureml.core import Workspace\nws = Workspace.from_config()\n" + script,
         bench.emulator.environment,
     )
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return json.loads(done.stdout.splitlines()[-1])
