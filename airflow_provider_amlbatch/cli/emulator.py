@@ -17,6 +17,7 @@ from airflow_provider_amlbatch.cli.emulator_control import COMMANDS
 from airflow_provider_amlbatch.cli.emulator_options import state_option, told
 
 if TYPE_CHECKING:
+    from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
     from airflow_provider_amlbatch.emulator.server import Served
 
 port_option = click.option(
@@ -64,12 +65,20 @@ def serve(state: Path, port: int, host: str) -> None:
 
 @emulator.command()
 @state_option
+@click.option("--jobs", is_flag=True, help="End the jobs that are running, too.")
 @told
-def stop(state: Path) -> None:
-    """Stop the emulator."""
+def stop(state: Path, jobs: bool) -> None:
+    """Stop the emulator. Jobs that are running go on, and the next start knows how they ended."""
     from airflow_provider_amlbatch.emulator import server
 
     click.echo("Stopped." if server.stop(state) else f"No emulator serves {state}.")
+    running = _jobs(state)
+    if jobs:
+        for job in running:
+            job.cancel()
+        click.echo(f"Jobs asked to end: {len(running)}.")
+    elif running:
+        click.echo(f"Jobs that go on: {len(running)}. End them with:  {_again('stop --jobs', state)}")
 
 
 @emulator.command()
@@ -100,6 +109,9 @@ def reset(state: Path, yes: bool) -> None:
 
     if server.status(state) is not None:
         raise click.ClickException(f"An emulator serves {state}: stop it first.")
+    if running := _jobs(state):
+        advice = _again("stop --jobs", state)
+        raise click.ClickException(f"Jobs of {state} are running still ({len(running)}): end them with {advice}")
     if not state.exists():
         click.echo(f"{state} is empty already.")
         return
@@ -147,5 +159,12 @@ def _served(state: Path) -> Served:
     return server.require(state)
 
 
+def _jobs(state: Path) -> list[RunFolder]:
+    from airflow_provider_amlbatch.emulator.engine.folder import running_folders
+    from airflow_provider_amlbatch.emulator.state import StateFolder
+
+    return running_folders(StateFolder(state).runs)
+
+
 def _again(command: str, state: Path) -> str:
-    return shlex.join(["amlbatch", "emulator", command, "--state", str(state)])
+    return shlex.join(["amlbatch", "emulator", *command.split(), "--state", str(state)])

@@ -145,6 +145,12 @@ class RunFolder:
             os.close(descriptor)
 
 
+def running_folders(runs: Path) -> list[RunFolder]:
+    """Find the job folders below a folder that a controller holds now."""
+    found = [RunFolder(path) for path in sorted(runs.iterdir())] if runs.is_dir() else []
+    return [folder for folder in found if folder.has_controller()]
+
+
 def _replace(path: Path, text: str, mode: int = 0o644) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
