@@ -24,6 +24,7 @@ from airflow_provider_amlbatch.results.collect import Collected, collect
 from airflow_provider_amlbatch.results.destination import PathLike
 from airflow_provider_amlbatch.results.download import blob_sources
 from airflow_provider_amlbatch.results.errors import EmptyResult
+from airflow_provider_amlbatch.results.job import job_counts
 from airflow_provider_amlbatch.results.reconcile import Reconcile
 
 #: What append_row calls its file unless it is told otherwise.
@@ -86,6 +87,7 @@ def collect_run(
     :param output: name of the output; may be left out when there is only one.
     :param files: name, or glob, of the files in the output.
     :param inputs: the files that were to be scored, to compare the rows with.
+    :param reconcile: what else to compare. What the job counted itself is always compared, if the service tells it.
     :param options: further arguments of :func:`.collect.collect`.
     :raises RunError: if the run did not complete.
     :raises ResultError: if there is nothing to collect, or it is not what was promised.
@@ -94,12 +96,25 @@ def collect_run(
     place = find_output(session, run_id, step, output)
     if inputs is not None:
         reconcile = replace(reconcile or Reconcile(), inputs=lambda: inputs.names(session))
+    reconcile = _with_job_counts(session, place, files, reconcile)
     with (
         closing(container_client(session, place.datastore)) as container,
         BlobReader(container, verify=session.settings.ca_bundle) as reader,
     ):
         sources = _sources(reader, place, files)
         return RunResult(place, collect(sources, destination, reconcile=reconcile, **options))
+
+
+def _with_job_counts(session: Session, place: OutputPlace, files: str, rules: Reconcile | None) -> Reconcile | None:
+    """Compare with the job's own counts, too, unless the caller says what they are."""
+    if rules is not None and rules.job is not None:
+        return rules
+    job = job_counts(session, place.step_run_id)
+    if job is None:
+        return rules
+    if "*" in files or "?" in files:  # files of the script's own: their rows need not be its items
+        job = replace(job, succeeded_items=None)
+    return replace(rules or Reconcile(keep=None), job=job)
 
 
 def _sources(reader: BlobReader, place: OutputPlace, files: str) -> Sequence[Any]:

@@ -42,7 +42,8 @@ class Reconcile:
     :param match: how both are compared: ``name`` (last part of the path), ``stem`` (that without its ending) or
         ``path`` (exactly).
     :param dedupe_on: columns that make rows duplicates of each other; the input column when None.
-    :param keep: what becomes of duplicates: ``all`` (they are counted), ``first``, ``last`` or ``error``.
+    :param keep: what becomes of duplicates: ``all`` (they are counted), ``first``, ``last`` or ``error``; None: they
+        are not looked for, which saves time.
     :param require_complete: True when each input needs a row, or the fraction of inputs that do.
     """
 
@@ -50,7 +51,7 @@ class Reconcile:
     input_column: str | None = None
     match: Match = "name"
     dedupe_on: tuple[str, ...] | None = None
-    keep: Literal["all", "first", "last", "error"] = "all"
+    keep: Literal["all", "first", "last", "error"] | None = "all"
     require_complete: bool | float = False
     job: JobCounts | None = None
 
@@ -68,7 +69,7 @@ class Reconciliation:
     """What the comparison found. Counts of inputs are None when none were given.
 
     :param rows: rows read, duplicates among them.
-    :param distinct: distinct keys.
+    :param distinct: distinct keys; None when they were not counted.
     :param duplicates: rows beyond the first of their key.
     :param dropped: duplicates that were left out.
     :param rejected: rows that could not be read.
@@ -77,7 +78,7 @@ class Reconciliation:
     """
 
     rows: int
-    distinct: int
+    distinct: int | None = None
     duplicates: int = 0
     dropped: int = 0
     rejected: int = 0
@@ -107,10 +108,10 @@ class Reconciliation:
         seen = self.rows + self.rejected
         if job.rows is not None and job.rows != seen:
             found.append((1, f"the job wrote {job.rows:,} rows, but {seen:,} were read"))
-        if job.succeeded_items is not None and job.succeeded_items > seen:
-            found.append(
-                (1, f"the job counts {job.succeeded_items:,} succeeded items, but only {seen:,} rows were read")
-            )
+        left = seen - self.dropped
+        if job.succeeded_items is not None and job.succeeded_items > left:
+            read = "rows were read" if not self.dropped else "different rows were read"
+            found.append((1, f"the job counts {job.succeeded_items:,} succeeded items, but only {left:,} {read}"))
         return [text for count, text in found if count]
 
     def to_json(self) -> dict[str, Any]:
@@ -139,6 +140,7 @@ class Reconciler:
                 f"dedupe_on and input_column must name columns ({', '.join(columns)}), not {unknown[0]!r}"
             )
         self._same = self._key == [self._input_column]
+        self._counts_keys = rules.keep is not None or (bool(rules.require_complete) and rules.inputs is None)
         self._keys, self._names, self._rows = KeySet(), KeySet(), 0
 
     def __enter__(self) -> Reconciler:
@@ -151,12 +153,13 @@ class Reconciler:
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the next rows."""
         self._rows += batch.num_rows
-        hashes = self._hash_key(batch)
-        self._keys.add(hashes)
+        hashes = self._hash_key(batch) if self._counts_keys else None
+        if hashes is not None:
+            self._keys.add(hashes)
         if self._rules.inputs is not None:
             raw = _as_texts(batch.column(self._input_column))
             same = self._same and (self._rules.match == "path" or not (self._rules.match == "stem" or may_be_path(raw)))
-            self._names.add(hashes if same else hash_names(raw, self._rules.match))
+            self._names.add(hashes if same and hashes is not None else hash_names(raw, self._rules.match))
 
     def finish(self, reread: Callable[[], Iterator[pa.RecordBatch]], rejected: int = 0) -> Findings:
         """Compare.
@@ -178,7 +181,9 @@ class Reconciler:
         known = self._rules.inputs is not None
         found = Reconciliation(
             rows=self._rows,
-            distinct=self._rows - len(doubles.to_drop("first")) if len(repeated) else distinct,
+            distinct=(self._rows - len(doubles.to_drop("first")) if len(repeated) else distinct)
+            if self._counts_keys
+            else None,
             duplicates=len(doubles.to_drop("first")),
             dropped=len(drop),
             rejected=rejected,
@@ -289,9 +294,9 @@ class _Doubles:
             if len(self._examples) < SHOWN:
                 self._examples.setdefault(", ".join(map(str, row.values())), 0)
 
-    def to_drop(self, keep: str) -> Ordinals:
+    def to_drop(self, keep: str | None) -> Ordinals:
         """The rows to leave out, sorted."""
-        if keep in ("all", "error") or not self._ordinals:
+        if keep in (None, "all", "error") or not self._ordinals:
             return np.empty(0, np.int64)
         if self._sorted is None:
             first, second = np.concatenate(self._first), np.concatenate(self._second)

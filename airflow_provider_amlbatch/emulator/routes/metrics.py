@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
+from airflow_provider_amlbatch.aml.metrics import Metric, MetricDefinition, MetricDefinitions, MetricKey
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
-from airflow_provider_amlbatch.emulator.services.metrics import BatchMetrics, BatchResult, Metric
+from airflow_provider_amlbatch.emulator.services.metrics import BatchMetrics, BatchResult
 
 router = APIRouter(prefix="/metric/v2.0" + WORKSPACE + "/runs/{run_id}", dependencies=[DATA_PLANE])
 
@@ -29,15 +28,12 @@ def post_metrics(emulator: TheEmulator, run_id: str, batch: BatchMetrics) -> Bat
 
 
 @router.post("/list")
-def list_metrics(emulator: TheEmulator, run_id: str) -> dict[str, Any]:
+def list_metrics(emulator: TheEmulator, run_id: str) -> MetricDefinitions:
     """List the metrics of a run."""
-    return {
-        "value": [
-            {"metricKey": {"name": name, "namespace": None}, "columns": columns}
-            for name, columns in emulator.metrics.names(run_id).items()
-        ],
-        "continuationToken": None,
-    }
+    found = emulator.metrics.names(run_id).items()
+    return MetricDefinitions(
+        value=[MetricDefinition(metric_key=MetricKey(name=name), columns=columns) for name, columns in found]
+    )
 
 
 @router.post("/full")

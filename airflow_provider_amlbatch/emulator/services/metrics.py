@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import Field
 
 from airflow_provider_amlbatch.aml.history import ErrorResponse, RootError
-from airflow_provider_amlbatch.aml.wire import Camel, Instant
+from airflow_provider_amlbatch.aml.metrics import Metric, MetricProperties, MetricValue
+from airflow_provider_amlbatch.aml.wire import Camel
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.engine.report import Progress
 from airflow_provider_amlbatch.emulator.errors import NotFound
@@ -16,32 +16,6 @@ from airflow_provider_amlbatch.emulator.services.history import HistoryService, 
 from airflow_provider_amlbatch.emulator.store import Store
 
 _SCALAR = "azureml.v1.scalar"
-
-
-class MetricValue(Camel):
-    """One value of a metric, or one row of a table."""
-
-    metric_id: str | None = None
-    created_utc: Instant | None = None
-    step: int | None = None
-    data: dict[str, Any] | None = None
-
-
-class MetricProperties(Camel):
-    """How a metric is shown."""
-
-    ux_metric_type: str | None = None
-
-
-class Metric(Camel):
-    """A metric with its values."""
-
-    data_container_id: str | None = None
-    name: str
-    columns: dict[str, str] | None = None
-    value: list[MetricValue] | None = None
-    continuation_token: str | None = None
-    properties: MetricProperties | None = None
 
 
 class MetricDocument(Metric):

@@ -1,0 +1,92 @@
+"""A run's results by its id: the job's own counts, which the step posts as metrics, against the rows that came."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_amlbatch.aml import pipelines
+from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo
+from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.results.job import job_counts
+from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
+from airflow_provider_amlbatch.sdk import publishing
+from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Compute, Environment, Input, Output, ParallelRun
+from airflow_provider_amlbatch.testing import ServedEmulator
+
+#: Files are named by numbers; every tenth gets no row.
+SCRIPT = (
+    "from pathlib import Path\n\n\ndef run(mini_batch):\n    names = [Path(path).name for path in mini_batch]\n"
+    "    return [f'{name}: {len(name)}' for name in names if not name.endswith('0.csv')]\n"
+)
+FILES = 40
+
+
+@pytest.fixture(scope="module")
+def hook(emulator: ServedEmulator) -> AzureMLBatchHook:
+    session = Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
+    hook = AzureMLBatchHook(session=session)
+    container = hook.container_client("workspaceblobstore")
+    for number in range(FILES):
+        container.upload_blob(f"counted/{number:02d}.csv", b"1", overwrite=True)
+    return hook
+
+
+@pytest.fixture(scope="module")
+def run_id(hook: AzureMLBatchHook, tmp_path_factory: pytest.TempPathFactory) -> str:
+    source = tmp_path_factory.mktemp("source")
+    (source / "score.py").write_text(SCRIPT)
+    step = ParallelRun(
+        name="names",
+        source_directory=source,
+        entry_script="score.py",
+        inputs=[Input("files", path="counted/*.csv")],
+        environment=Environment("plain", pip_packages=["azureml-defaults"]),
+        compute_target=Compute("cpu-counted", "STANDARD_D2_V2", max_nodes=1),
+        error_threshold=-1,
+        process_count_per_node=1,
+        output=Output("names"),
+    )
+    published = publishing.publish(hook.session, BatchPipeline("counted", step), python=sys.executable)
+    info = PipelineSubmissionInfo(experiment_name="counted")
+    run = hook.session.send(pipelines.submit_pipeline(published.pipeline.id, info))
+    assert hook.wait(run.id, poll_interval=0.3, timeout=120).succeeded
+    return run.id
+
+
+def test_a_plain_collect_compares_the_rows_with_the_jobs_own_counts(
+    hook: AzureMLBatchHook, run_id: str, tmp_path: Path
+) -> None:
+    found = hook.collect(run_id, tmp_path / "names.parquet").collected
+
+    assert found.rows == FILES - FILES // 10
+    assert found.reconciliation is not None
+    assert found.reconciliation.job == JobCounts(total_items=40, succeeded_items=36, failed_items=4)
+    assert found.reconciliation.problems() == ["the job counts 4 failed items"]
+    assert found.reconciliation.distinct is None, "nobody asked for keys to be counted"
+
+
+def test_what_the_caller_says_of_the_job_goes_before_what_the_service_says(
+    hook: AzureMLBatchHook, run_id: str, tmp_path: Path
+) -> None:
+    rules = Reconcile(keep=None, job=JobCounts(succeeded_items=50))
+    found = hook.collect(run_id, tmp_path / "names.parquet", reconcile=rules).collected
+    assert found.reconciliation is not None
+    assert found.reconciliation.problems() == ["the job counts 50 succeeded items, but only 36 rows were read"]
+
+
+def test_files_of_the_scripts_own_need_not_have_a_row_for_each_item(
+    hook: AzureMLBatchHook, run_id: str, tmp_path: Path
+) -> None:
+    found = hook.collect(run_id, tmp_path / "names.parquet", files="*.txt").collected
+    assert found.reconciliation is not None
+    assert found.reconciliation.job == JobCounts(total_items=40, failed_items=4)
+
+
+def test_a_service_that_does_not_tell_is_no_failure(hook: AzureMLBatchHook, run_id: str) -> None:
+    assert job_counts(hook.session, "there-is-no-such-run") is None
+    assert job_counts(hook.session, run_id) is None, "the pipeline's run itself counts no items"
