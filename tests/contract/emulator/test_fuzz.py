@@ -32,7 +32,7 @@ OWN = [
 ]
 
 #: Requests to each route.
-EXAMPLES = 25
+EXAMPLES = 15
 
 #: In seconds; every operation is to answer within it.
 SOON = 10
@@ -218,7 +218,13 @@ def fuzz(served: ServedEmulator, there: dict[str, list[str]], route: APIRoute) -
 
     with served.session() as client:
 
-        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(attempts(route, there))
         def run(attempt: Attempt) -> None:
             check(send(served, client, attempt), attempt)
