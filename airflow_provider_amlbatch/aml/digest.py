@@ -62,15 +62,18 @@ def failure_digest(session: Session, outcome: RunOutcome, link: str) -> str:
     try:
         for step in step_runs(session, outcome.run_id):
             if step.run_status is RunStatus.FAILED:
-                lines += _of_step(session, step)
+                lines += _of_step(session, step, outcome)
     except AzureMLBatchError as error:
         lines.append(f"(The steps could not be read: {error})")
     lines.append(f"See {link}")
     return redact("\n".join(lines))
 
 
-def _of_step(session: Session, step: Run) -> Iterator[str]:
-    yield f"Step {step.name!r} ({step.run_id}) ended as {step.status}: {_error(*error_of(step.error))}"
+def _of_step(session: Session, step: Run, outcome: RunOutcome) -> Iterator[str]:
+    told = error_of(step.error)
+    # A pipeline run passes on what its step says: once is enough.
+    repeated = told == (outcome.error_code, outcome.error_message)
+    yield f"Step {step.name!r} ({step.run_id}) ended as {step.status}{'.' if repeated else f': {_error(*told)}'}"
     try:
         logs = _Logs(session, step)
         result = logs.first(_RESULT) or ""

@@ -141,7 +141,8 @@ def test_people_are_told_which_run_failed_and_why(run_example, session, tmp_path
     assert (alert["task"], alert["azure_run"]) == ("notify_on_failure.score.invoke", run.id)
     assert f"/runs/{run.id}?" in alert["link"]
     assert "ValueError: patient-007.csv has no features that could be scored" in alert["why"]
-    assert "error_threshold=0" in alert["why"]
+    assert "Reason: 10 failed items exceed error_threshold=0." in alert["why"]
+    assert alert["why"].count("please check logs for details") == 1
 
 
 def test_every_file_parses_and_says_what_it_is(airflow_home):
