@@ -52,6 +52,7 @@ def test_a_timeout_cancels_the_run(invoke: Invoke) -> None:
         assert "execution_timeout" in invocation.dag_run.log() or "Timeout" in invocation.dag_run.log()
 
 
+@pytest.mark.slow
 def test_without_cancel_on_kill_the_run_goes_on(invoke: Invoke, live_service: LiveService) -> None:
     invocations = [invoke("live_waiting_spared"), invoke("live_deferred_spared")]
     live_service.clear_requests()
@@ -67,7 +68,7 @@ def test_without_cancel_on_kill_the_run_goes_on(invoke: Invoke, live_service: Li
     assert CANCEL not in live_service.requests()
 
 
-@pytest.mark.parametrize("dag_id", ["live_waiting", "live_deferred"])
+@pytest.mark.parametrize("dag_id", [pytest.param("live_waiting", marks=pytest.mark.slow), "live_deferred"])
 def test_a_task_cleared_while_it_waits_leaves_no_run_behind(invoke: Invoke, dag_id: str) -> None:
     invocation = invoke(dag_id)
     wait_until_it_waits(invocation)

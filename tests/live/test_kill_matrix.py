@@ -91,7 +91,7 @@ def test_resuming(invoke: Invoke, live_service: LiveService) -> None:
     assert invocation.dag_run.task["try_number"] == 2
 
 
-@pytest.mark.parametrize("dag_id", ["live_waiting", "live_deferred"])
+@pytest.mark.parametrize("dag_id", ["live_waiting", pytest.param("live_deferred", marks=pytest.mark.slow)])
 def test_a_failed_run_is_replaced_by_the_retry(invoke: Invoke, dag_id: str) -> None:
     invocation = invoke(dag_id)
     invocation.release("fail", 1)

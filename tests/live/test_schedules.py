@@ -40,6 +40,7 @@ def test_catching_up_makes_one_run_for_each_slot(live_airflow: LiveAirflow, live
     assert slots(live_service, "live_caught_up") == expected
 
 
+@pytest.mark.slow
 def test_a_backfill_of_a_week_makes_one_run_for_each_day(live_airflow: LiveAirflow, live_service: LiveService) -> None:
     live_airflow.backfill("live_daily", "2026-10-22T00:00:00Z", "2026-10-28T23:00:00Z")
     expected = starts_of_days(22, 28)
