@@ -73,12 +73,23 @@ def get_provider_info() -> dict[str, object]:
                     f"{_PACKAGE}.operators.pipelines",
                     f"{_PACKAGE}.operators.runs",
                     f"{_PACKAGE}.operators.results",
+                    f"{_PACKAGE}.operators.schedules",
                 ],
             }
         ],
-        "sensors": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.sensors.pipeline_run"]}],
+        "sensors": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.sensors.pipeline_run", f"{_PACKAGE}.sensors.schedules"],
+            }
+        ],
         "hooks": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.hooks.azureml_batch"]}],
-        "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.pipeline_run"]}],
+        "triggers": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.triggers.pipeline_run", f"{_PACKAGE}.triggers.schedules"],
+            }
+        ],
         "plugins": [{"name": "amlbatch", "plugin-class": f"{_PACKAGE}.plugin.AzureMLBatchPlugin"}],
         "extra-links": [
             f"{_PACKAGE}.links.pipeline_run.AzureMLRunLink",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ NOW = datetime(2026, 12, 2, 10, 7, tzinfo=UTC)
 
 PUBLISH = """
 import json
+import os
 from pathlib import Path
 from azureml.core import Workspace
 from azureml.core.compute import AmlCompute, ComputeTarget
@@ -82,8 +84,10 @@ class Bench:
         return self.session.send(list_runs_of_schedule(self.schedule(name).id))[::-1]
 
     def put(self, blob: str, content: str) -> None:
-        """Write a blob into the default datastore."""
+        """Write a blob into the default datastore. A blob is a file, and the date of its change is the file's."""
         self.emulator.services.blobs.put(self.ids["container"], blob, [content.encode()])
+        (file,) = self.emulator.root.glob(f"blobs/**/{blob}")
+        os.utime(file, (self.now.timestamp(), self.now.timestamp()))
 
 
 def told(bench: Bench, script: str) -> Any:

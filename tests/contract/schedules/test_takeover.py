@@ -109,6 +109,7 @@ def test_a_slot_whose_run_turns_up_while_waiting_is_azures(bench: Bench) -> None
         def sleep(seconds: float) -> None:
             waits.append(seconds)
             if len(waits) == 3:  # now it shows the run that it had begun before
+                assert schedule.pipeline_submission_info is not None
                 services.pipeline_runs.submit_pipeline(
                     str(schedule.pipeline_id), schedule.pipeline_submission_info, schedule_id=schedule.id
                 )  # fmt: skip

@@ -1,0 +1,321 @@
+"""The triggers that wait for runs of a schedule and for changed blobs: for sensors, and for asset watchers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+
+from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
+from airflow_provider_amlbatch.aml.watermark import Change, Watermark
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED
+
+if TYPE_CHECKING:
+    from airflow_provider_amlbatch.aml.changes import Source
+    from airflow_provider_amlbatch.aml.session import Session
+
+_HERE = "airflow_provider_amlbatch.triggers.schedules"
+#: ``status`` of the event that says that there is something new.
+NEWS = "News"
+#: Key of a watcher's mark in the state of its asset.
+_MARK = "amlbatch_mark"
+
+
+class _ChangeTrigger(BaseTrigger):
+    """Fire when a list has something that the sensor has not seen. The sensor picks it itself, on its worker.
+
+    The event has ``status`` :data:`NEWS` or :data:`~.pipeline_run.DEADLINE_PASSED`, or ``error``.
+    """
+
+    def __init__(
+        self,
+        azureml_conn_id: str,
+        mark: dict[str, Any],
+        poll_interval: float,
+        execution_deadline: float,
+        not_before: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.azureml_conn_id = azureml_conn_id
+        self.mark = mark
+        self.poll_interval = poll_interval
+        self.execution_deadline = execution_deadline
+        self.not_before = not_before
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        raise NotImplementedError
+
+    def source(self) -> Source:
+        """The list that is watched."""
+        raise NotImplementedError
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class and the arguments to build the trigger again elsewhere."""
+        return (
+            f"{_HERE}.{type(self).__name__}",
+            {
+                **self.arguments(),
+                "azureml_conn_id": self.azureml_conn_id,
+                "mark": self.mark,
+                "poll_interval": self.poll_interval,
+                "execution_deadline": self.execution_deadline,
+                "not_before": self.not_before,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look again and again, then fire once."""
+        from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
+
+        await asyncio.sleep(self.not_before - time.time())
+        try:
+            session = await _session(self.azureml_conn_id)
+            mark = Watermark.from_json(self.mark)
+            while not (await _unseen(self.source, session, mark))[0]:
+                left = self.execution_deadline - time.time()
+                if left <= 0:
+                    yield TriggerEvent({"status": DEADLINE_PASSED})
+                    return
+                await asyncio.sleep(min(self.poll_interval, left))
+        except AzureMLBatchError as error:
+            yield TriggerEvent({"status": "error", "error": str(error)})
+        else:
+            yield TriggerEvent({"status": NEWS})
+
+
+class AzureMLScheduledRunTrigger(_ChangeTrigger):
+    """Fire when a schedule has started a run.
+
+    :param schedule_id: the schedule.
+    :param mark: what was seen, as JSON.
+    :param poll_interval: seconds between two looks.
+    :param execution_deadline: epoch second at which the wait ends.
+    :param not_before: epoch second before which nothing is fired.
+    """
+
+    def __init__(self, schedule_id: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.schedule_id = schedule_id
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {"schedule_id": self.schedule_id}
+
+    def source(self) -> Source:
+        """The runs of the schedule."""
+        from airflow_provider_amlbatch.aml.changes import ScheduledRuns
+
+        return ScheduledRuns(self.schedule_id)
+
+
+class AzureMLBlobChangeTrigger(_ChangeTrigger):
+    """Fire when a blob is new or has changed.
+
+    :param datastore: a datastore on Azure blob storage.
+    :param path: the folder.
+    :param recursive: whether sub-folders count.
+    :param matching: regular expression that a blob's path below the folder must match.
+    :param mark: what was seen, as JSON.
+    :param poll_interval: seconds between two looks.
+    :param execution_deadline: epoch second at which the wait ends.
+    :param not_before: epoch second before which nothing is fired.
+    """
+
+    def __init__(self, datastore: str, path: str, recursive: bool, matching: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.datastore = datastore
+        self.path = path
+        self.recursive = recursive
+        self.matching = matching
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {
+            "datastore": self.datastore,
+            "path": self.path,
+            "recursive": self.recursive,
+            "matching": self.matching,
+        }
+
+    def source(self) -> Source:
+        """The blobs of the folder."""
+        from airflow_provider_amlbatch.aml.changes import ChangedBlobs
+
+        return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
+
+
+class _ChangeEventTrigger(BaseEventTrigger):
+    """Make an asset event for each change, as long as the asset is watched. Needs Airflow 3.3 or later.
+
+    The position lies in the state of the watched asset and moves one look after the events were fired: Airflow stores
+    them in between. So nothing is missed, and a triggerer that dies may fire the events of its last look once more.
+    """
+
+    def __init__(self, azureml_conn_id: str, poll_interval: float, since: str | None) -> None:
+        if not hasattr(BaseEventTrigger, "shared_stream_key"):
+            raise RuntimeError(
+                f"{type(self).__name__} keeps its position with the watched asset, which needs Airflow 3.3 or later; "
+                "use the sensor instead."
+            )
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.azureml_conn_id = azureml_conn_id
+        self.poll_interval = poll_interval
+        self.since = since
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        raise NotImplementedError
+
+    def source(self, session: Session) -> Source:
+        """Find the list that is watched. Not called on the event loop."""
+        raise NotImplementedError
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class and the arguments to build the trigger again elsewhere."""
+        return (
+            f"{_HERE}.{type(self).__name__}",
+            {
+                **self.arguments(),
+                "azureml_conn_id": self.azureml_conn_id,
+                "poll_interval": self.poll_interval,
+                "since": self.since,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look again and again, and fire an event for each change."""
+        if self.asset_state_store is None:
+            raise RuntimeError(f"{type(self).__name__} is for an AssetWatcher; a task uses the sensor.")
+        store, key = self.asset_state_store, f"{_MARK}/{'/'.join(str(value) for value in self.arguments().values())}"
+        session = await _session(self.azureml_conn_id)
+        kept = await store.aget(key)
+        mark = self._first_mark() if kept is None else Watermark.from_json(kept)  # type: ignore[arg-type]
+        while True:
+            if kept != mark.to_json():
+                kept = mark.to_json()
+                await store.aset(key, kept)
+            changes, overlap = await _unseen(lambda: self.source(session), session, mark)
+            for change in changes:
+                yield TriggerEvent(change.value)
+            if changes:
+                mark = mark.advanced(changes, overlap)
+            await asyncio.sleep(self.poll_interval)
+
+    def _first_mark(self) -> Watermark:
+        return Watermark.since(datetime.now(UTC) if self.since is None else datetime.fromisoformat(self.since))
+
+
+class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
+    """Make an asset event for each run that an Azure ML schedule starts; its ``payload`` is the run id.
+
+    ::
+
+        Asset("scheduled-scores", watchers=[AssetWatcher("azure", trigger=AzureMLScheduledRunEventTrigger("weekly"))])
+
+    :param schedule: name or id of the schedule.
+    :param azureml_conn_id: the connection.
+    :param poll_interval: seconds between two looks.
+    :param since: ISO instant; runs that were started earlier are passed over. The first look if left out.
+    """
+
+    def __init__(
+        self,
+        schedule: str,
+        azureml_conn_id: str = DEFAULT_CONNECTION,
+        poll_interval: float = 60.0,
+        since: str | None = None,
+    ) -> None:
+        super().__init__(azureml_conn_id, poll_interval, since)
+        self.schedule = schedule
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {"schedule": self.schedule}
+
+    def source(self, session: Session) -> Source:
+        """Find the schedule: its runs are the list."""
+        from airflow_provider_amlbatch.aml.changes import ScheduledRuns
+        from airflow_provider_amlbatch.aml.scheduling import find_schedule
+
+        return ScheduledRuns(find_schedule(session, self.schedule).id)
+
+
+class AzureMLBlobChangeEventTrigger(_ChangeEventTrigger):
+    """Make an asset event for each blob that is new or changed; its ``payload`` is ``{"datastore", "path"}``.
+
+    :param datastore: a datastore on Azure blob storage.
+    :param path: the folder, from the container's root; the root if left out.
+    :param recursive: whether sub-folders count.
+    :param matching: regular expression that a blob's path below the folder must match as a whole.
+    :param azureml_conn_id: the connection.
+    :param poll_interval: seconds between two looks.
+    :param since: ISO instant; what changed earlier is passed over. The first look if left out.
+    """
+
+    def __init__(
+        self,
+        datastore: str,
+        path: str = "",
+        recursive: bool = False,
+        matching: str = ".*",
+        azureml_conn_id: str = DEFAULT_CONNECTION,
+        poll_interval: float = 60.0,
+        since: str | None = None,
+    ) -> None:
+        super().__init__(azureml_conn_id, poll_interval, since)
+        self.datastore = datastore
+        self.path = path
+        self.recursive = recursive
+        self.matching = matching
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {
+            "datastore": self.datastore,
+            "path": self.path,
+            "recursive": self.recursive,
+            "matching": self.matching,
+        }
+
+    def source(self, session: Session) -> Source:
+        """Watch the folder."""
+        del session
+        from airflow_provider_amlbatch.aml.changes import ChangedBlobs
+
+        return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
+
+
+async def _session(azureml_conn_id: str) -> Session:
+    settings = await AzureMLBatchHook.read_settings(azureml_conn_id)
+    return await asyncio.to_thread(_open, settings)
+
+
+def _open(settings: Any) -> Session:
+    # Imported and made away from the event loop, which must not wait for it.
+    from airflow_provider_amlbatch.aml.session import Session
+
+    return Session(settings)
+
+
+async def _unseen(find: Callable[[], Source], session: Session, mark: Watermark) -> tuple[list[Change], float]:
+    """Look once, away from the event loop. A hiccup of the service is an empty answer.
+
+    :return: what is new, and the overlap of its list in seconds.
+    """
+
+    def look() -> tuple[list[Change], float]:
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
+        try:
+            source = find()
+            return mark.unseen(source.look(session)), source.overlap
+        except HICCUPS:
+            return [], 0.0
+
+    return await asyncio.to_thread(look)
