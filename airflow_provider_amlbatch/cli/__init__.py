@@ -6,6 +6,7 @@ import click
 
 from airflow_provider_amlbatch import __version__
 from airflow_provider_amlbatch.cli.emulator import emulator
+from airflow_provider_amlbatch.cli.results import results
 from airflow_provider_amlbatch.cli.schedules import schedules
 
 
@@ -16,4 +17,5 @@ def main() -> None:
 
 
 main.add_command(emulator)
+main.add_command(results)
 main.add_command(schedules)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION, ConnectionSettings
+
+if TYPE_CHECKING:
+    from airflow_provider_amlbatch.aml.session import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 conn_id_option = click.option(
     "--conn-id",
@@ -15,6 +25,26 @@ conn_id_option = click.option(
     show_default=True,
     help="Connection to the workspace: the variable AIRFLOW_CONN_<ID> if it is set, otherwise Airflow's connection.",
 )
+
+
+def told(command: Callable[P, R]) -> Callable[P, R]:
+    """Tell what goes wrong in one line."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except AzureMLBatchError as error:
+            raise click.ClickException(str(error)) from None
+
+    return run
+
+
+def session_of(conn_id: str) -> Session:
+    """Open a session over a connection."""
+    from airflow_provider_amlbatch.aml.session import Session
+
+    return Session(settings_of(conn_id))
 
 
 def settings_of(conn_id: str) -> ConnectionSettings:

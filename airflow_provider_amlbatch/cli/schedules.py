@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
-from airflow_provider_amlbatch.cli.connection import conn_id_option, settings_of
+from airflow_provider_amlbatch.cli.connection import conn_id_option, session_of, told
 
 if TYPE_CHECKING:
     from airflow_provider_amlbatch.aml.schedules import Schedule
     from airflow_provider_amlbatch.aml.session import Session
 
-P = ParamSpec("P")
-R = TypeVar("R")
 #: Missed slots are counted up to here.
 _COUNTED = 1000
 _FORMAT = "%Y-%m-%d %H:%M:%S UTC"
@@ -28,28 +23,15 @@ def schedules() -> None:
     """The Azure ML schedules of a workspace, which the studio does not show."""
 
 
-def _told(command: Callable[P, R]) -> Callable[P, R]:
-    """Tell what goes wrong in one line."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except AzureMLBatchError as error:
-            raise click.ClickException(str(error)) from None
-
-    return run
-
-
 @schedules.command("list")
 @click.option("--all", "everything", is_flag=True, help="Disabled schedules too.")
 @conn_id_option
-@_told
+@told
 def list_(everything: bool, conn_id: str) -> None:
     """List the schedules: when they fire, what they run, and their last run."""
     from airflow_provider_amlbatch.aml.schedules import list_schedules
 
-    session = _session(conn_id)
+    session = session_of(conn_id)
     found = session.send(list_schedules(active_only=not everything))
     rows: list[tuple[str, ...]] = [("NAME", "STATUS", "FIRES", "NEXT", "LAST RUN", "RUNS", "ID")]
     rows += [_row(session, schedule) for schedule in sorted(found, key=lambda entry: entry.name or "")]
@@ -65,14 +47,14 @@ def list_(everything: bool, conn_id: str) -> None:
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many slots.")
 @click.option("--from", "begin", help="Begin after this instant, ISO 8601 with an offset; by default now.")
 @conn_id_option
-@_told
+@told
 def preview_(name: str, count: int, begin: str | None, conn_id: str) -> None:
     """Show when the schedule NAME (or id) fires next: in UTC, by its own clock, and where plain cron would differ."""
     from airflow_provider_amlbatch.aml.scheduling import find_schedule, rule_of
     from airflow_provider_amlbatch.cli.preview import preview
 
     after = datetime.now(UTC) if begin is None else _instant(begin)
-    schedule = find_schedule(_session(conn_id), name)
+    schedule = find_schedule(session_of(conn_id), name)
     if not schedule.is_active:
         click.echo(f"The schedule {schedule.name!r} is disabled; this is when it would fire.")
     click.echo("\n".join(preview(rule_of(schedule), schedule.created_date or after, after, count)))
@@ -82,7 +64,7 @@ def preview_(name: str, count: int, begin: str | None, conn_id: str) -> None:
 @click.argument("name")
 @click.option("--dag-id", help="Id of the DAG; by default made from the schedule's name.")
 @conn_id_option
-@_told
+@told
 def export(name: str, dag_id: str | None, conn_id: str) -> None:
     """Write a DAG file that does what the schedule NAME (or id) does.
 
@@ -92,7 +74,7 @@ def export(name: str, dag_id: str | None, conn_id: str) -> None:
     from airflow_provider_amlbatch.aml.scheduling import find_schedule
     from airflow_provider_amlbatch.cli.exported_dag import Export
 
-    session = _session(conn_id)
+    session = session_of(conn_id)
     schedule = find_schedule(session, name)
     endpoint = schedule.pipeline_endpoint_id
     endpoint_name = None if endpoint is None else session.send(get_endpoint(endpoint)).name
@@ -115,7 +97,7 @@ def export(name: str, dag_id: str | None, conn_id: str) -> None:
 @schedules.command("takeover")
 @click.argument("name")
 @conn_id_option
-@_told
+@told
 def takeover(name: str, conn_id: str) -> None:
     """Disable the schedule NAME (or id) and tell the first slot that is Airflow's.
 
@@ -125,7 +107,7 @@ def takeover(name: str, conn_id: str) -> None:
     from airflow_provider_amlbatch.aml.scheduling import find_schedule
     from airflow_provider_amlbatch.aml.takeover import take_over, take_over_blobs
 
-    session = _session(conn_id)
+    session = session_of(conn_id)
     schedule = find_schedule(session, name)
     if schedule.is_reactive:
         since = take_over_blobs(session, schedule)
@@ -144,12 +126,6 @@ def takeover(name: str, conn_id: str) -> None:
         if passed:
             click.echo(f"{_some(passed)} of Airflow's passed already, since the schedule was disabled.")
     click.echo(f"Next: amlbatch schedules export {schedule.id} > dags/FILE.py")
-
-
-def _session(conn_id: str) -> Session:
-    from airflow_provider_amlbatch.aml.session import Session
-
-    return Session(settings_of(conn_id))
 
 
 def _starts(session: Session, schedule: Schedule) -> datetime:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_amlbatch.results.of_run import Inputs, RunResult
     from airflow_provider_amlbatch.results.reconcile import Reconcile
 
-#: Delimiter of each kind of text when none is said.
-_DELIMITER = {"lines": ":", "rows": " ", "csv": ","}
-
 
 class AzureMLCollectResultsOperator(BaseOperator):
     """Collect what a run wrote into one table: found by run id, streamed, compared with its inputs, written whole.
@@ -54,6 +51,8 @@ class AzureMLCollectResultsOperator(BaseOperator):
     :param require_complete: True to fail when an input has no row, or the fraction of inputs that must have one.
     :param partition_by: columns whose values become folders of Parquet files.
     :param head: how many rows the return value shows.
+    :param summary: whether to write a small page beside the table, ``<destination>.html``: figures, what the comparison
+        found, how the last column is spread, the first rows. ``summary`` of the return value says where it is.
     :param object_storage_conn_id: connection for a URL in ``destination``.
     :param azureml_conn_id: connection to the workspace. (templated)
     """
@@ -94,6 +93,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         require_complete: bool | float = False,
         partition_by: Sequence[str] = (),
         head: int = 10,
+        summary: bool = False,
         object_storage_conn_id: str | None = None,
         azureml_conn_id: str = DEFAULT_CONNECTION,
         **kwargs: Any,
@@ -119,6 +119,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         self.require_complete = require_complete
         self.partition_by = partition_by
         self.head = head
+        self.summary = summary
         self.object_storage_conn_id = object_storage_conn_id
         self.azureml_conn_id = azureml_conn_id
         self.result_format()  # what is wrong with it is told when the DAG is parsed
@@ -135,25 +136,15 @@ class AzureMLCollectResultsOperator(BaseOperator):
 
         :raises FormatError: if the arguments do not go together.
         """
-        if self.kind is None and self.delimiter is None and self.columns is None:
-            if self.header is not None or self.dtypes:
-                raise FormatError("header and dtypes need kind: say how the rows are written.")
-            return None
-        kind: Kind = self.kind or "lines"
-        return ResultFormat(
-            kind,
-            self.delimiter if self.delimiter is not None else _DELIMITER.get(kind),
-            None if self.columns is None else tuple(self.columns),
-            header=self.header if self.header is not None else kind == "csv",
-            dtypes=dict(self.dtypes or {}),
-        )
+        return ResultFormat.described(self.kind, self.delimiter, self.columns, header=self.header, dtypes=self.dtypes)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Collect, and describe the table on the outlets."""
         AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
+        destination = self._destination()
         result = self.hook.collect(
             self.run_id,
-            self._destination(),
+            destination,
             step=self.step_name,
             output=self.output_name,
             files=self.files,
@@ -166,6 +157,8 @@ class AzureMLCollectResultsOperator(BaseOperator):
             head=self.head,
         )
         returned = _returned(result)
+        if self.summary:
+            returned["summary"] = _write_summary(result, destination)
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
                 name: returned[name] for name in ("run_id", "uri", "rows", "reconciliation")
@@ -197,6 +190,15 @@ class AzureMLCollectResultsOperator(BaseOperator):
             keep=self.keep,
             require_complete=self.require_complete,
         )
+
+
+def _write_summary(result: RunResult, destination: Any) -> str:
+    from airflow_provider_amlbatch.results.destination import as_path
+    from airflow_provider_amlbatch.results.page import write_page
+    from airflow_provider_amlbatch.results.summary import distribution
+
+    table: Any = as_path(destination)
+    return write_page(result.collected, table.parent.joinpath(f"{table.name}.html"), distribution(table))
 
 
 def _returned(result: RunResult) -> dict[str, Any]:

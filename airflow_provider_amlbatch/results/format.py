@@ -23,6 +23,9 @@ KIND_OF_SUFFIX: dict[str, Kind] = {
     ".csv": "csv",
 }
 
+#: What separates fields unless it is said.
+_DELIMITER = {"lines": ":", "rows": " ", "csv": ","}
+
 
 @dataclass(frozen=True)
 class ResultFormat:
@@ -137,6 +140,34 @@ class ResultFormat:
         if options:
             raise FormatError(f"parallel_run_step.settings.json: to_csv options not read here: {', '.join(options)}")
         return cls.rows(delimiter, columns, header=header)
+
+    @classmethod
+    def described(
+        cls,
+        kind: Kind | None = None,
+        delimiter: str | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        header: bool | None = None,
+        dtypes: Mapping[str, str] | None = None,
+    ) -> ResultFormat | None:
+        """Make a format of what a user says of it; None when that is nothing and a sample is to tell.
+
+        :param kind: ``lines`` when delimiter or columns are said without it.
+        :raises FormatError: if the arguments do not go together.
+        """
+        if kind is None and delimiter is None and columns is None:
+            if header is not None or dtypes:
+                raise FormatError("header and dtypes need kind: say how the rows are written.")
+            return None
+        said: Kind = kind or "lines"
+        return cls(
+            said,
+            delimiter if delimiter is not None else _DELIMITER.get(said),
+            None if columns is None else tuple(columns),
+            header=header if header is not None else said == "csv",
+            dtypes=dict(dtypes or {}),
+        )
 
     @property
     def is_text(self) -> bool:

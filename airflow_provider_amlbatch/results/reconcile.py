@@ -18,6 +18,7 @@ from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Match, Part, 
 #: Names that a report shows.
 SHOWN = 20
 _CHUNK = 1 << 17
+_COUNTED = ("distinct", "duplicates", "dropped", "rejected", "inputs", "missing", "extra")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class Reconciliation:
     extra_first: tuple[str, ...] = ()
     job: JobCounts | None = None
     complete: float | None = None
+
+    def counts(self) -> dict[str, int]:
+        """What is known, under names for people."""
+        job = self.job or JobCounts()
+        found = {name.capitalize(): getattr(self, name) for name in _COUNTED}
+        found |= {"Items of the job": job.total_items, "Failed items": job.failed_items}
+        uncounted = {"Duplicates", "Dropped"} if self.distinct is None else set()
+        return {name: count for name, count in found.items() if count is not None and name not in uncounted}
 
     def problems(self) -> list[str]:
         """Say in sentences what is not as it should be; empty when all is well."""

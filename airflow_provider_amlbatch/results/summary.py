@@ -1,14 +1,14 @@
-"""Look rather than read: counts or a histogram of a column as text, as a chart, and as a small page."""
+"""Look rather than read: counts or a histogram of a column, as text and as a chart."""
 
 from __future__ import annotations
 
-import html
-from base64 import b64encode
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,7 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.json
 
-from airflow_provider_amlbatch.results.collect import Collected
-from airflow_provider_amlbatch.results.destination import as_path, written_whole
+from airflow_provider_amlbatch.results.destination import PathLike, as_path, written_whole
 from airflow_provider_amlbatch.results.errors import FormatError, ResultError
 from airflow_provider_amlbatch.results.format import KIND_OF_SUFFIX
 
@@ -59,15 +58,16 @@ class Distribution:
         return "\n".join(lines)
 
 
-def distribution(table: str | Path, column: str | None = None) -> Distribution:
+def distribution(table: str | os.PathLike[str] | PathLike, column: str | None = None) -> Distribution:
     """Count the values of a column of a Parquet, CSV or JSON lines file, in bounded memory.
 
     Numbers with more than :data:`BARS` distinct values become a histogram, other columns classes.
 
+    :param table: a local path, or an ``ObjectStoragePath``.
     :param column: the last column when None.
     :raises FormatError: there is no such column.
     """
-    rows = _Rows(Path(table), column)
+    rows = _Rows(as_path(table), column)
     counts: Counter[object] | None = Counter()
     total, missing, low, high = 0, 0, np.inf, -np.inf
     for values in rows:
@@ -91,7 +91,7 @@ def distribution(table: str | Path, column: str | None = None) -> Distribution:
     return Distribution(rows.column, labels, tuple(count for _, count in shown), total, others, missing)
 
 
-def write_chart(table: str | Path, chart: str | Path, column: str | None = None) -> Path:
+def write_chart(table: str | os.PathLike[str] | PathLike, chart: str | Path, column: str | None = None) -> Path:
     """Draw the distribution of a column as a PNG.
 
     :param chart: file to write; returned.
@@ -117,58 +117,30 @@ def write_chart(table: str | Path, chart: str | Path, column: str | None = None)
     return path
 
 
-def write_page(collected: Collected, page: str | Path, chart: str | Path | None = None) -> Path:
-    """Write a page that stands alone: figures, what reconciliation found, the first rows, and the chart.
-
-    :param page: file to write; returned.
-    """
-    figures = {"Table": collected.path, "Rows": f"{collected.rows:,}", "Bytes read": f"{collected.bytes_read:,}"}
-    figures |= {f"Seconds: {name}": f"{value:.2f}" for name, value in collected.seconds.items()}
-    found = collected.reconciliation
-    if found is not None:
-        names = ("distinct", "duplicates", "dropped", "rejected", "inputs", "missing", "extra")
-        figures |= {name.capitalize(): f"{value:,}" for name in names if (value := getattr(found, name)) is not None}
-    problems = found.problems() if found else []
-    image = ""
-    if chart is not None:
-        image = f'<img alt="distribution" src="data:image/png;base64,{b64encode(Path(chart).read_bytes()).decode()}">'
-    body = (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Results</title>"
-        "<style>body{font:15px system-ui,sans-serif;margin:2rem;max-width:60rem}table{border-collapse:collapse}"
-        "td,th{border-bottom:1px solid #ccc;padding:.25rem .75rem;text-align:left}li{color:#a4262c}"
-        "img{max-width:100%}</style><h1>Results</h1>"
-        + _rows(figures.items())
-        + "".join(["<h2>Reconciliation</h2><ul>", *(f"<li>{html.escape(text)}</li>" for text in problems), "</ul>"])
-        * bool(problems)
-        + image
-        + f"<h2>First {len(collected.head)} rows</h2>"
-        + _rows((row.values() for row in collected.head), collected.columns)
-        + "</html>"
-    )
-    path = Path(page)
-    with written_whole(as_path(path)) as partial:
-        partial.write_text(body, encoding="utf-8")
-    return path
-
-
 class _Rows:
     """One column of a file, as arrays; it can be gone through again."""
 
-    def __init__(self, path: Path, column: str | None) -> None:
-        kind = KIND_OF_SUFFIX.get(path.suffix.lower(), "parquet")
-        name = {"json_lines": "json"}.get(kind, kind)
-        self._table = ds.dataset(path, format=name, partitioning="hive" if path.is_dir() else None)
+    def __init__(self, table: Any, column: str | None) -> None:
+        kind = KIND_OF_SUFFIX.get(PurePath(table.name).suffix.lower(), "parquet")
+        self._table = ds.dataset(
+            table if isinstance(table, Path) else table.path,
+            filesystem=None if isinstance(table, Path) else table.fs,
+            format={"json_lines": "json"}.get(kind, kind),
+            partitioning="hive" if table.is_dir() else None,
+        )
         names = self._table.schema.names
         self.column = names[-1] if column is None else column
         if self.column not in names:
-            raise FormatError(f"{path.name} has no column {self.column!r}, but {', '.join(names)}")
+            raise FormatError(f"{table.name} has no column {self.column!r}, but {', '.join(names)}")
         dtype = self._table.schema.field(self.column).type
         self.numeric = pa.types.is_integer(dtype) or pa.types.is_floating(dtype)
+        self._nested = pa.types.is_nested(dtype)
 
     def __iter__(self) -> Iterator[pa.Array]:
         for batch in self._table.to_batches(columns=[self.column], batch_readahead=2, fragment_readahead=1):
             if batch.num_rows:
-                yield batch.column(0)
+                values = batch.column(0)
+                yield pa.array(map(str, values.to_pylist()), pa.string()) if self._nested else values
 
 
 def _histogram(rows: _Rows, total: int, missing: int, low: float, high: float) -> Distribution:
@@ -191,9 +163,3 @@ def _finite(values: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def _label(value: object) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _rows(rows: Iterable[Iterable[object]], header: Iterable[str] = ()) -> str:
-    cells = "".join(f"<th>{html.escape(str(name))}</th>" for name in header)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{cells}</tr>{lines}</table>" if cells else f"<table>{lines}</table>"

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from airflow_provider_amlbatch.aml import pipelines
 from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+from airflow_provider_amlbatch.cli import main
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.results.job import job_counts
 from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
@@ -90,3 +92,33 @@ def test_files_of_the_scripts_own_need_not_have_a_row_for_each_item(
 def test_a_service_that_does_not_tell_is_no_failure(hook: AzureMLBatchHook, run_id: str) -> None:
     assert job_counts(hook.session, "there-is-no-such-run") is None
     assert job_counts(hook.session, run_id) is None, "the pipeline's run itself counts no items"
+
+
+def test_the_command_line_shows_rows_counts_problems_and_how_a_column_is_spread(
+    emulator: ServedEmulator, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
+    written = {option: tmp_path / f"it.{option}" for option in ("html", "png")}
+    options = [text for option, path in written.items() for text in (f"--{option}", str(path))]
+    done = CliRunner().invoke(main, ["results", "show", run_id, "--columns", "file,length", "--rows", "3", *options])
+
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    assert ["file", "length"] in lines
+    assert sum(line[:1] == ["01.csv"] for line in lines) <= 1
+    assert sum(len(line) == 2 and line[0].endswith(".csv") and line[1] == "6" for line in lines) == 3
+    assert "Rows: 36, Rejected: 0, Items of the job: 40, Failed items: 4" in done.output
+    assert "! the job counts 4 failed items" in done.output
+    assert ["6", "36", "█" * 40] in lines
+    assert written["png"].read_bytes().startswith(b"\x89PNG")
+    assert "<td>6</td><td>36</td>" in written["html"].read_text()
+
+
+def test_the_command_line_tells_what_is_wrong_in_one_line(
+    emulator: ServedEmulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
+    done = CliRunner().invoke(main, ["results", "show", run_id, "--step", "other"])
+    assert done.exit_code == 1
+    assert "step 'other', output None fits no output; there is: " in done.output
+    assert "Traceback" not in done.output
