@@ -136,6 +136,15 @@ class LiveAirflow:
                 total += times.user + times.system
         return total
 
+    def memory(self) -> int:
+        """Memory of all parts and of what they started, each shared page counted once, in bytes."""
+        total = 0
+        for part in self._processes.values():
+            for process in _session(part.pid):
+                with suppress(psutil.Error):
+                    total += process.memory_full_info().pss
+        return total
+
     def _signal(self, part: str, number: signal.Signals) -> None:
         for process in _session(self._processes[part].pid):
             with suppress(psutil.NoSuchProcess):
@@ -200,7 +209,12 @@ class LiveAirflow:
 
     def states_of_runs(self, dag_id: str) -> list[str]:
         """States of a DAG's runs."""
-        return [run["state"] for run in self.api("GET", f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"]]
+        states: list[str] = []
+        while True:
+            page = self.api("GET", f"dags/{dag_id}/dagRuns?limit=100&offset={len(states)}")
+            states += [run["state"] for run in page["dag_runs"]]
+            if len(states) >= page["total_entries"] or not page["dag_runs"]:
+                return states
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> DagRun:
         """Start a DAG run, as soon as its file is known."""

@@ -49,4 +49,3 @@ def many_invocations(dag_id: str, **options: Any) -> DAG:
 
 many_deferred = many_invocations("live_many_deferred", deferrable=True, retries=0)
 many_retried = many_invocations("live_many_retried", deferrable=True, retries=5)
-many_waiting = many_invocations("live_many_waiting", retries=5)
