@@ -23,6 +23,8 @@ from airflow_provider_amlbatch.aml.settings import CONNECTION_TYPE, DEFAULT_CONN
 from airflow_provider_amlbatch.aml.status import RunStatus
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
     from azure.storage.blob import ContainerClient
 
     from airflow_provider_amlbatch.aml.arm import Workspace
@@ -280,3 +282,19 @@ class AzureMLBatchHook(BaseHook):
         from airflow_provider_amlbatch.results.of_run import collect_run
 
         return collect_run(self.session, run_id, destination, **options)
+
+    def collect_table(self, run_id: str, **options: Any) -> tuple[pa.Table, RunResult]:
+        """Read what a step of a finished run wrote into an Arrow table.
+
+        :param options: as for :meth:`collect`.
+        :return: the table, and what was found while it was made.
+        """
+        from airflow_provider_amlbatch.results.of_run import collect_run_table
+
+        return collect_run_table(self.session, run_id, **options)
+
+    def collect_frame(self, run_id: str, **options: Any) -> tuple[pd.DataFrame, RunResult]:
+        """Read what a step of a finished run wrote into a pandas DataFrame, as :meth:`collect_table` does."""
+        from airflow_provider_amlbatch.results.of_run import collect_run_frame
+
+        return collect_run_frame(self.session, run_id, **options)

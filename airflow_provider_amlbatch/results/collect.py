@@ -91,7 +91,7 @@ def collect(
     :param sources: local paths, ``ObjectStoragePath`` objects or blobs, one or many; all of one format.
     :param destination: file to write (a folder with ``partition_by``); its ending tells the output.
     :param format: how the rows are written; detected from a sample when None.
-    :param output: ``parquet``, ``csv`` or ``json_lines``, when the destination's ending does not say it.
+    :param output: ``parquet``, ``csv``, ``json_lines`` or ``arrow``, when the destination's ending does not say it.
     :param partition_by: columns whose values become folders of Parquet files.
     :param schema: Arrow type names by column that the table must have.
     :param on_bad_row: ``error``, or ``quarantine``: leave them out, count them, and write them to

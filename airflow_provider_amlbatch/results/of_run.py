@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_amlbatch.aml import history
 from airflow_provider_amlbatch.aml.blobs import container_client
@@ -26,6 +26,11 @@ from airflow_provider_amlbatch.results.download import blob_sources
 from airflow_provider_amlbatch.results.errors import EmptyResult
 from airflow_provider_amlbatch.results.job import job_counts
 from airflow_provider_amlbatch.results.reconcile import Reconcile
+from airflow_provider_amlbatch.results.table import as_frame, checked, in_memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 #: What append_row calls its file unless it is told otherwise.
 RESULT_FILE = "parallel_run_step.txt"
@@ -103,6 +108,20 @@ def collect_run(
     ):
         sources = _sources(reader, place, files)
         return RunResult(place, collect(sources, destination, reconcile=reconcile, **options))
+
+
+def collect_run_table(session: Session, run_id: str, **options: Any) -> tuple[pa.Table, RunResult]:
+    """Read what a step of a finished run wrote into an Arrow table, which is mapped from a temporary file.
+
+    :param options: further arguments of :func:`collect_run`.
+    """
+    return in_memory(lambda path: collect_run(session, run_id, path, **checked(options)))
+
+
+def collect_run_frame(session: Session, run_id: str, **options: Any) -> tuple[pd.DataFrame, RunResult]:
+    """Read what a step of a finished run wrote into a DataFrame, as :func:`collect_run_table` does."""
+    table, result = collect_run_table(session, run_id, **options)
+    return as_frame(table), result
 
 
 def _with_job_counts(session: Session, place: OutputPlace, files: str, rules: Reconcile | None) -> Reconcile | None:

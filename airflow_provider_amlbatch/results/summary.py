@@ -59,7 +59,7 @@ class Distribution:
 
 
 def distribution(table: str | os.PathLike[str] | PathLike, column: str | None = None) -> Distribution:
-    """Count the values of a column of a Parquet, CSV or JSON lines file, in bounded memory.
+    """Count the values of a column of a Parquet, CSV, JSON lines or Arrow file, in bounded memory.
 
     Numbers with more than :data:`BARS` distinct values become a histogram, other columns classes.
 
@@ -121,7 +121,8 @@ class _Rows:
     """One column of a file, as arrays; it can be gone through again."""
 
     def __init__(self, table: Any, column: str | None) -> None:
-        kind = KIND_OF_SUFFIX.get(PurePath(table.name).suffix.lower(), "parquet")
+        suffix = PurePath(table.name).suffix.lower()
+        kind = "arrow" if suffix == ".arrow" else KIND_OF_SUFFIX.get(suffix, "parquet")
         self._table = ds.dataset(
             table if isinstance(table, Path) else table.path,
             filesystem=None if isinstance(table, Path) else table.fs,

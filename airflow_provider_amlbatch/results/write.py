@@ -1,4 +1,4 @@
-"""Write record batches to a file: Parquet, CSV or JSON lines; or to Parquet files by partition."""
+"""Write record batches to a file: Parquet, CSV, JSON lines or Arrow; or to Parquet files by partition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pyarrow import csv
 
 from airflow_provider_amlbatch.results.errors import DestinationError
 
-Output = Literal["parquet", "csv", "json_lines"]
+Output = Literal["parquet", "csv", "json_lines", "arrow"]
 
 _OUTPUT_OF_SUFFIX: dict[str, Output] = {
     ".parquet": "parquet",
@@ -25,6 +25,7 @@ _OUTPUT_OF_SUFFIX: dict[str, Output] = {
     ".csv": "csv",
     ".jsonl": "json_lines",
     ".ndjson": "json_lines",
+    ".arrow": "arrow",
 }
 
 #: Rows of a Parquet row group.
@@ -48,8 +49,8 @@ def output_of(name: str) -> Output:
     suffix = Path(name).suffix.lower()
     if suffix not in _OUTPUT_OF_SUFFIX:
         raise DestinationError(
-            f"destination {name!r}: end it with {', '.join(_OUTPUT_OF_SUFFIX)}, or say output='parquet', 'csv' or "
-            "'json_lines'"
+            f"destination {name!r}: end it with {', '.join(_OUTPUT_OF_SUFFIX)}, or say output='parquet', 'csv', "
+            "'json_lines' or 'arrow'"
         )
     return _OUTPUT_OF_SUFFIX[suffix]
 
@@ -68,8 +69,8 @@ def writer(path: Path, schema: pa.Schema, output: Output, partition_by: Sequence
             )
         yield _Partitions(path, partition_by)
         return
-    kinds: dict[Output, type[_Parquet] | type[_Csv] | type[_JsonLines]]
-    kinds = {"parquet": _Parquet, "csv": _Csv, "json_lines": _JsonLines}
+    kinds: dict[Output, type[_Parquet] | type[_Csv] | type[_JsonLines] | type[_Arrow]]
+    kinds = {"parquet": _Parquet, "csv": _Csv, "json_lines": _JsonLines, "arrow": _Arrow}
     made = kinds[output](path, schema)
     try:
         yield made
@@ -131,6 +132,23 @@ class _JsonLines:
 
     def close(self) -> None:
         """Flush."""
+        self._file.close()
+
+
+class _Arrow:
+    """One Arrow IPC file, which can be mapped into memory as it is."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take the next rows."""
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()
         self._file.close()
 
 

@@ -122,3 +122,11 @@ def test_the_command_line_tells_what_is_wrong_in_one_line(
     assert done.exit_code == 1
     assert "step 'other', output None fits no output; there is: " in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_frame_of_a_run(hook: AzureMLBatchHook, run_id: str) -> None:
+    frame, result = hook.collect_frame(run_id)
+    names = [f"{number:02d}.csv" for number in range(FILES) if number % 10]
+    assert sorted(frame["name"]) == names
+    assert set(frame["prediction"]) == {6}
+    assert result.collected.rows == len(names)
