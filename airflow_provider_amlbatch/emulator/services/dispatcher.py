@@ -121,6 +121,8 @@ class Dispatcher:
                 self.ended(entry.run_id, report)
             elif self._states.is_launched(entry.run_id):
                 used.update(entry.nodes)
+            elif self._states.folder(entry.run_id).is_cancel_requested:
+                self.cancel(entry.run_id)  # the server was killed between asking for the end and writing it down
             else:
                 waiting.append(entry)
         blocked: set[str] = set()
@@ -141,9 +143,10 @@ class Dispatcher:
             return nodes  # the cluster was deleted after the submission; what it had accepted may run, one by one
 
     def _launch(self, entry: QueueEntry) -> None:
+        folder = self._states.folder(entry.run_id)
         with self._lock:
-            if not self._states.folder(entry.run_id).is_cancel_requested:
-                self._states.folder(entry.run_id).launch()
+            if not folder.is_cancel_requested:
+                folder.launch()
 
     def _work(self) -> None:
         while not self._stopping.is_set():

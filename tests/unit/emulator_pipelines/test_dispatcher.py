@@ -85,6 +85,15 @@ def test_a_run_that_waits_is_canceled_at_once_and_its_steps_with_it(bench: Bench
     bench.dispatcher.cancel("nothing")
 
 
+def test_a_server_that_was_killed_while_it_canceled_a_waiting_run_ends_it_when_it_is_back(bench: Bench) -> None:
+    bench.submit("one")
+    bench.states.folder("one").cancel()  # and then it was killed
+    assert bench.states.pipeline("one").status is RunStatus.CANCEL_REQUESTED
+    bench.dispatcher.tick()
+    assert bench.states.pipeline("one").status is RunStatus.CANCELED
+    assert bench.finished == ["one"]
+
+
 def test_a_launched_run_that_is_canceled_reads_so_until_it_has_ended(bench: Bench) -> None:
     bench.submit("one")
     folder = bench.states.folder("one")
