@@ -327,6 +327,8 @@ class _ParallelStep:
             self._delivery.retry(task)
             return
         self._ledger.retrying -= 1 if task.tries > 1 else 0
+        # Inferred: rows that could not even be read are at least one, or error_threshold=0 would let them pass.
+        event["total"] = max(event["total"], 1)
         self._ledger.fail(event["total"], task.total is not None)
         self._report(worker, task, event, 0, "Failed")
         self._check_threshold(with_retrying=False)
@@ -369,7 +371,8 @@ class _ParallelStep:
                 "Please check 'response: run()' in https://aka.ms/batch-inference-documentation"
             )
         assert self._planner.output is not None
-        collate(self._files, Path(self._planner.output.path, self._settings.append_row_file_name))
+        target = Path(self._planner.output.path, self._settings.append_row_file_name)
+        collate(self._files, target, self._settings.lose_every)
 
     def _dismiss(self) -> None:
         """Let the workers call ``shutdown()``, as long as the step may last."""

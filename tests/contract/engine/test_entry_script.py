@@ -237,6 +237,17 @@ def test_rows_of_a_killed_tabular_mini_batch_count_as_failed(bench: Bench) -> No
     assert (progress.total_items, progress.succeeded_items, progress.failed_items) == (15, 5, 10)
 
 
+def test_rows_that_cannot_be_read_exceed_a_threshold_of_zero(bench: Bench) -> None:
+    pandas.DataFrame({"n": range(10)}).to_csv(bench.data / "good.csv", index=False)
+    (bench.data / "torn.csv").write_bytes(b"n\n\xff\xfe\n")
+    bench.script("def run(mini_batch):\n    return mini_batch\n")
+    source = TabularInput("data", (str(bench.data),))
+    step = bench.run(bench.step((source,), mini_batch_size=1 << 20, error_threshold=0, run_max_try=1))
+    assert step.status is RunStatus.FAILED
+    assert "1 failed items exceed error_threshold=0" in str(step.error_message)
+    assert "UnicodeDecodeError" in str(step.error_message)
+
+
 def test_at_least_once_doubles_rows_on_purpose(bench: Bench) -> None:
     bench.files(20)
     bench.script("import os\ndef run(mini_batch):\n    return [os.path.basename(path) for path in mini_batch]\n")
