@@ -66,7 +66,12 @@ class ParallelSettings:
 
     :param mini_batch_size: files for file inputs, bytes for tabular inputs.
     :param output_name: the output that ``append_row`` writes to; None for ``summary_only`` without output.
+    :param resource_monitor_interval: between two lines on the machine in the logs; 0 for none.
+    :param rank_mini_batch_count: so many empty mini-batches take the place of the inputs.
+    :param at_least_once: deliver some mini-batches twice and all of them in a random order.
     :param input_names: the inputs that are cut into mini-batches; the others are side inputs.
+    :param at_least_once: hand some mini-batches out twice, and all of them in any order, on purpose.
+    :param lose_every: lose one line of so many when the output is collated, on purpose; 0 for none.
     """
 
     entry_script: str
@@ -88,7 +93,10 @@ class ParallelSettings:
     task_overhead_timeout: float = 30
     progress_update_timeout: float | None = None
     first_task_creation_timeout: float = 600
+    resource_monitor_interval: float = 600
+    rank_mini_batch_count: int | None = None
     at_least_once: bool = False
+    lose_every: int = 0
 
 
 #: One element of a step's command line: a literal, or the local path of a named input or output.

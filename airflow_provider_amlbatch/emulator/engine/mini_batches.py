@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -32,16 +31,14 @@ class MiniBatch:
     total: int | None
 
 
-def cut(inputs: Sequence[Input], settings: ParallelSettings, arguments: Sequence[str]) -> Iterator[MiniBatch]:
+def cut(inputs: Sequence[Input], settings: ParallelSettings) -> Iterator[MiniBatch]:
     """Cut the inputs, one after the other: a mini-batch never mixes two inputs.
 
-    :param arguments: the step's command line, which may ask for empty mini-batches (``--rank_mini_batch_count``).
     :raises InputError: if an input is missing, or is not partitioned by the keys.
     """
-    rank = _rank_mini_batch_count(arguments)
-    if rank is not None:
+    if settings.rank_mini_batch_count is not None:
         # Inferred: an empty mini-batch counts as one item, or append_row would never have anything to append.
-        yield from (MiniBatch({"files": []}, 1) for _ in range(rank))
+        yield from (MiniBatch({"files": []}, 1) for _ in range(settings.rank_mini_batch_count))
         return
     for number, source in enumerate(inputs):
         if settings.partition_keys:
@@ -50,13 +47,6 @@ def cut(inputs: Sequence[Input], settings: ParallelSettings, arguments: Sequence
             yield from _by_count(source, settings.mini_batch_size)
         else:
             yield from _by_bytes(number, source, settings.mini_batch_size)
-
-
-def _rank_mini_batch_count(arguments: Sequence[str]) -> int | None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--rank_mini_batch_count", type=int)
-    known, _ = parser.parse_known_args(list(arguments))
-    return known.rank_mini_batch_count or None
 
 
 def _by_count(source: FileInput, size: int) -> Iterator[MiniBatch]:

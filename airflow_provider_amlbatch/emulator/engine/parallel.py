@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_amlbatch.aml.status import RunStatus
-from airflow_provider_amlbatch.emulator.engine import environment, mini_batches
+from airflow_provider_amlbatch.emulator.engine import mini_batches
 from airflow_provider_amlbatch.emulator.engine.delivery import Delivery
 from airflow_provider_amlbatch.emulator.engine.job import Input, ParallelSettings
 from airflow_provider_amlbatch.emulator.engine.ledger import Ledger
@@ -56,7 +56,7 @@ class _ParallelStep:
         self._settings = settings
         self._logs = logs
         self._ledger = Ledger(settings)
-        self._summary = Summary(execution.step.name, logs)
+        self._summary = Summary(execution.step.name, logs, settings.resource_monitor_interval)
         self._pool = Pool()
         self._files: dict[Path, int] = {}
         self._started = self._last_progress = time.monotonic()
@@ -110,7 +110,7 @@ class _ParallelStep:
             )
         self._nodes = self._planner.nodes()
         self._delivery = Delivery(self._queue, self._settings.at_least_once, seed=step.run_id)
-        pieces = mini_batches.cut(inputs, self._settings, environment.arguments(step))
+        pieces = mini_batches.cut(inputs, self._settings)
         threading.Thread(target=self._queue.fill, args=(pieces,), name="scheduling", daemon=True).start()
 
     # --- while --------------------------------------------------------------------------------------------------
@@ -161,6 +161,7 @@ class _ParallelStep:
         settings, now = self._settings, time.monotonic()
         timeout = self._execution.step.timeout
         if timeout is not None and now - self._started > timeout:
+            # Inferred: the step reads as failed.
             raise StepFailure(f"The step did not end within its timeout of {timeout:g} seconds.")
         patience = settings.first_task_creation_timeout
         if self._ledger.created == 0 and not self._ledger.scheduling_finished and now - self._started > patience:

@@ -12,16 +12,18 @@ from airflow_provider_amlbatch.emulator.engine.pool import Worker
 
 #: Seconds between two progress lines.
 _INTERVAL = 10.0
-#: Seconds between two looks at the machine.
-_MACHINE_INTERVAL = 600.0
 
 
 class Summary:
-    """Tells the story of one step to its logs."""
+    """Tells the story of one step to its logs.
 
-    def __init__(self, name: str, logs: StepLogs) -> None:
+    :param machine_interval: seconds between two looks at the machine; 0 for none.
+    """
+
+    def __init__(self, name: str, logs: StepLogs, machine_interval: float) -> None:
         self._name = name
         self._logs = logs
+        self._machine_interval = machine_interval
         self._started = time.monotonic()
         self._next_line = self._started + _INTERVAL
         self._next_look = self._started
@@ -53,8 +55,8 @@ class Summary:
 
     def tick(self, ledger: Ledger) -> None:
         """Write a progress line, and one on the machine, if it is time for one."""
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _MACHINE_INTERVAL
+        if self._machine_interval and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + self._machine_interval
             self._logs.performance()
         if ledger.scheduling_finished and not self._said_scheduled:
             self._said_scheduled = True

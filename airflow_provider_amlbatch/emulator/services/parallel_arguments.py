@@ -44,8 +44,17 @@ _ADVANCED = frozenset(
         "task_overhead_timeout",
         "progress_update_timeout",
         "first_task_creation_timeout",
+        "resource_monitor_interval",
+        "rank_mini_batch_count",
     }
 )
+
+#: Settings of Azure's driver that the emulator does not have.
+_NOT_DONE = frozenset({"metrics_name_prefix", "push_metrics_to_parent", "copy_logs_to_parent"})
+
+_LOGGING_LEVELS = ("WARNING", "INFO", "DEBUG")
+#: What the SDK refuses in a file name, too.
+_NOT_IN_A_NAME = frozenset('~"#%&*:<>?/\\{|}')
 
 _INPUT_FLAG = re.compile(r"^--(input_ds_|input_fds_|input_pipeline_param_|input)\d+$")
 _SIZE = re.compile(r"^(\d+)([kmg]b)?$", re.IGNORECASE)
@@ -91,8 +100,8 @@ class CommandLine:
         found: dict[str, str] = {}
         for index, argument in enumerate(self.user):
             name, _, value = _name(argument).partition("=")
-            if name == "rank_mini_batch_count":
-                raise Unsupported("The emulator does not do '--rank_mini_batch_count'.")
+            if name in _NOT_DONE:
+                raise Unsupported(f"The emulator does not do '--{name}'.")
             if name in _ADVANCED:
                 following = self.user[index + 1] if index + 1 < len(self.user) else ""
                 found[name] = value or (following if isinstance(following, str) else "")
@@ -118,23 +127,27 @@ class CommandLine:
             input_names=self.input_names,
             mini_batch_size=defaults.mini_batch_size if keys else self._read("mini_batch_size", _size) or 10,
             partition_keys=keys,
-            error_threshold=_or(self._read("error_threshold", int), -1),
-            allowed_failed_count=self._read("allowed_failed_count", int),
-            allowed_failed_percent=self._read("allowed_failed_percent", float),
+            error_threshold=_or(self._read("error_threshold", _threshold), -1),
+            allowed_failed_count=self._read("allowed_failed_count", _threshold),
+            allowed_failed_percent=self._read("allowed_failed_percent", _percent),
             output_action="append_row" if action == "append_row" else "summary_only",
             output_name=output["output"] if isinstance(output, dict) and "output" in output else None,
-            append_row_file_name=self._text("append_row_file_name") or defaults.append_row_file_name,
+            append_row_file_name=self._read("append_row_file_name", _file_name) or defaults.append_row_file_name,
             append_row_dataframe_header=advanced.get("append_row_dataframe_header", "").lower() == "true",
             node_count=node_count,
             process_count_per_node=self._read("process_count_per_node", _positive),
             run_invocation_timeout=self._read("run_invocation_timeout", _positive) or defaults.run_invocation_timeout,
             run_max_try=self._read("run_max_try", _positive) or defaults.run_max_try,
-            logging_level=self._text("logging_level") or defaults.logging_level,
+            logging_level=self._read("logging_level", _logging_level) or defaults.logging_level,
             task_overhead_timeout=_or(_seconds(advanced, "task_overhead_timeout"), defaults.task_overhead_timeout),
             progress_update_timeout=_seconds(advanced, "progress_update_timeout"),
             first_task_creation_timeout=_or(
                 _seconds(advanced, "first_task_creation_timeout"), defaults.first_task_creation_timeout
             ),
+            resource_monitor_interval=_or(
+                _seconds(advanced, "resource_monitor_interval"), defaults.resource_monitor_interval
+            ),
+            rank_mini_batch_count=_count(advanced, "rank_mini_batch_count"),
         )
 
     def _text(self, name: str) -> str | None:
@@ -166,6 +179,32 @@ def _positive(text: str) -> int:
     return value
 
 
+def _threshold(text: str) -> int:
+    value = int(text)
+    if value < -1:
+        raise ValueError("it must be at least -1")
+    return value
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise ValueError("it must be between 0 and 100")
+    return value
+
+
+def _logging_level(text: str) -> str:
+    if text not in _LOGGING_LEVELS:
+        raise ValueError(f"it must be one of {', '.join(_LOGGING_LEVELS)}")
+    return text
+
+
+def _file_name(text: str) -> str:
+    if not _NOT_IN_A_NAME.isdisjoint(text):
+        raise ValueError(f"it must not hold any of {' '.join(sorted(_NOT_IN_A_NAME))}")
+    return text
+
+
 def _size(text: str) -> int:
     match = _SIZE.match(text.strip())
     if match is None or int(match[1]) < 1:
@@ -182,6 +221,10 @@ def _keys(text: str) -> tuple[str, ...] | None:
 
 def _seconds(settings: dict[str, str], name: str) -> float | None:
     return read_value(name, settings[name], float) if name in settings else None
+
+
+def _count(settings: dict[str, str], name: str) -> int | None:
+    return read_value(name, settings[name], _positive) if name in settings else None
 
 
 def _or(value: T | None, default: T) -> T:

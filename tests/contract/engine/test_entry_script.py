@@ -263,9 +263,10 @@ def test_at_least_once_doubles_rows_on_purpose(bench: Bench) -> None:
 
 def test_rank_mini_batches_need_no_input(bench: Bench) -> None:
     bench.script("def run(mini_batch, context):\n    return [f'{mini_batch} {context.minibatch_index}']\n")
-    step = replace(bench.step(), arguments=("--rank_mini_batch_count", "3"))
-    assert bench.run(step).status is RunStatus.COMPLETED
+    step = bench.step(input_names=(), rank_mini_batch_count=3, resource_monitor_interval=0)
+    assert bench.run(replace(step, inputs=())).status is RunStatus.COMPLETED
     assert bench.rows() == ["[] 0", "[] 1", "[] 2"]
+    assert bench.log("logs/sys/perf/*/*") == ""
 
 
 def test_a_mini_batch_may_be_larger_than_any_buffer(bench: Bench) -> None:

@@ -72,6 +72,7 @@ def test_sizes_are_read_as_the_driver_reads_them(text: str, size: int) -> None:
 def test_optional_settings_and_the_drivers_own_are_read() -> None:
     parsed = line(
         *("--append_row_dataframe_header", "True", "--task_overhead_timeout=5", "--progress_update_timeout", "70"),
+        *("--resource_monitor_interval", "0", "--rank_mini_batch_count=4"),
         allowed_failed_count="3",
         allowed_failed_percent="12.5",
         partition_keys='["store", "brand"]',
@@ -83,6 +84,7 @@ def test_optional_settings_and_the_drivers_own_are_read() -> None:
     assert settings.output_action == "summary_only"
     assert settings.append_row_dataframe_header is True
     assert (settings.task_overhead_timeout, settings.progress_update_timeout) == (5, 70)
+    assert (settings.resource_monitor_interval, settings.rank_mini_batch_count) == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,11 @@ def test_optional_settings_and_the_drivers_own_are_read() -> None:
         ({"partition_keys": "a"}, "partition_keys"),
         ({"output_action": "append"}, "summary_only"),
         ({"scoring_module_name": ""}, "entry script"),
+        ({"error_threshold": "-2"}, "at least -1"),
+        ({"allowed_failed_count": "-2"}, "at least -1"),
+        ({"allowed_failed_percent": "101"}, "between 0 and 100"),
+        ({"logging_level": "LOUD"}, "WARNING, INFO, DEBUG"),
+        ({"append_row_file_name": "../scores.txt"}, "append_row_file_name"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(changed: dict[str, Any], part: str) -> None:
@@ -105,6 +112,12 @@ def test_a_value_that_cannot_be_is_refused_by_name(changed: dict[str, Any], part
     assert part in refusal.value.message
 
 
-def test_what_the_emulator_does_not_do_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="rank_mini_batch_count"):
-        line("--rank_mini_batch_count", "4").to_settings(1)
+def test_a_number_of_empty_mini_batches_that_cannot_be_is_refused() -> None:
+    with pytest.raises(BadRequest, match="rank_mini_batch_count"):
+        line("--rank_mini_batch_count", "many").to_settings(1)
+
+
+@pytest.mark.parametrize("name", ["metrics_name_prefix", "push_metrics_to_parent", "copy_logs_to_parent"])
+def test_what_the_emulator_does_not_do_is_refused_by_name(name: str) -> None:
+    with pytest.raises(Unsupported, match=name):
+        line(f"--{name}", "x").to_settings(1)

@@ -80,7 +80,7 @@ def settings(**values: Any) -> ParallelSettings:
 
 
 def pieces(source: Input, **values: Any) -> list[MiniBatch]:
-    return list(cut([source], settings(**values), []))
+    return list(cut([source], settings(**values)))
 
 
 def test_files_are_counted_off(tree: Path) -> None:
@@ -91,14 +91,13 @@ def test_files_are_counted_off(tree: Path) -> None:
 
 def test_a_mini_batch_never_mixes_inputs(tree: Path) -> None:
     inputs = [FileInput("one", (f"{tree}/a",)), FileInput("two", (f"{tree}/z.csv",))]
-    assert [batch.total for batch in cut(inputs, settings(mini_batch_size=2), [])] == [2, 1, 1]
+    assert [batch.total for batch in cut(inputs, settings(mini_batch_size=2))] == [2, 1, 1]
 
 
 def test_rank_mini_batch_count_replaces_the_inputs(tree: Path) -> None:
     source = FileInput("data", (str(tree),))
-    for arguments in (["--rank_mini_batch_count", "4"], ["--x", "1", "--rank_mini_batch_count=4"]):
-        batches = list(cut([source], settings(), arguments))
-        assert [batch.payload for batch in batches] == [{"files": []}] * 4
+    batches = pieces(source, rank_mini_batch_count=4)
+    assert [batch.payload for batch in batches] == [{"files": []}] * 4
 
 
 def test_one_mini_batch_a_key(tmp_path: Path) -> None:
