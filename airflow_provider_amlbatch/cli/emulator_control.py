@@ -1,4 +1,4 @@
-"""``amlbatch emulator clock | faults | requests``: steer a running emulator over its control plane."""
+"""``amlbatch emulator clock | faults | delivery | requests``: steer a running emulator over its control plane."""
 
 from __future__ import annotations
 
@@ -137,8 +137,22 @@ def requests(state: Path, clear: bool) -> None:
         _control(state, "DELETE", "requests")
 
 
+@click.command()
+@click.option("--at-least-once", is_flag=True, help="Deliver one mini-batch of five twice, and all in any order.")
+@click.option("--lose-every", type=click.IntRange(min=0), default=0, help="Lose one line of so many of the output.")
+@state_option
+@told
+def delivery(state: Path, at_least_once: bool, lose_every: int) -> None:
+    """Say what becomes of mini-batches and rows of runs submitted from now on; without options all is well again."""
+    told = _control(state, "PUT", "delivery", {"atLeastOnce": at_least_once, "loseEvery": lose_every})
+    click.echo(
+        f"Mini-batches are delivered {'at least' if told['atLeastOnce'] else 'exactly'} once; "
+        + (f"one line of {told['loseEvery']} is lost." if told["loseEvery"] else "no line is lost.")
+    )
+
+
 #: What ``amlbatch emulator`` offers besides starting and stopping.
-COMMANDS = (clock, faults, requests)
+COMMANDS = (clock, faults, delivery, requests)
 
 
 def _control(state: Path, method: str, path: str, body: Any = None) -> Any:

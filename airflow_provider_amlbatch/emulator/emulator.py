@@ -10,6 +10,7 @@ from airflow_provider_amlbatch.aml.history import PIPELINE_RUN, STEP_RUN, Run
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
+from airflow_provider_amlbatch.emulator.delivery import Delivery
 from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
 from airflow_provider_amlbatch.emulator.errors import Conflict
 from airflow_provider_amlbatch.emulator.faults import Faults, RequestCounts
@@ -60,6 +61,7 @@ class Emulator:
         self.base_url = base_url.rstrip("/")
         self.faults = Faults()
         self.requests = RequestCounts()
+        self.delivery = Delivery()
         self._open()
 
     def _open(self) -> None:
@@ -170,12 +172,13 @@ class Emulator:
             variables=lambda run_id: self.step_environment.variables(context(run_id)),
             content=self._content,
             reuse=lambda name, compared, allowed: self.reuse.decide(name, compared, allowed=allowed),
+            delivery=lambda: self.delivery,
         )
 
     def reset(self, *, force: bool = False) -> None:
         """Delete all documents, blobs and runs, and give the workspace a new id.
 
-        Secrets, the clock, faults and counts stay.
+        Secrets, the clock, faults, delivery and counts stay.
 
         :param force: cancel runs that are going on, instead of refusing.
         :raises Conflict: if runs are going on, or do not end within a minute.

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from airflow_provider_amlbatch import __version__
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
+from airflow_provider_amlbatch.emulator.delivery import Delivery
 from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.errors import BadRequest
 from airflow_provider_amlbatch.emulator.faults import Fault, FaultReport, FaultState, RequestReport
@@ -119,6 +120,19 @@ def get_faults(emulator: TheEmulator) -> FaultReport:
 def delete_faults(emulator: TheEmulator) -> None:
     """Disarm and forget all faults."""
     emulator.faults.clear()
+
+
+@_controls.get("/delivery")
+def get_delivery(emulator: TheEmulator) -> Delivery:
+    """Tell what becomes of mini-batches and rows."""
+    return emulator.delivery
+
+
+@_controls.put("/delivery")
+def put_delivery(emulator: TheEmulator, delivery: Delivery) -> Delivery:
+    """Say what becomes of mini-batches and rows."""
+    emulator.delivery = delivery
+    return delivery
 
 
 @_controls.get("/requests")

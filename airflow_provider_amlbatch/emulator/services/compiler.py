@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_amlbatch.aml.pipelines import DataPath, DataSetDefinitionValue
+from airflow_provider_amlbatch.emulator.delivery import Delivery
 from airflow_provider_amlbatch.emulator.engine import job as engine
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
@@ -62,6 +63,7 @@ class Surroundings:
     variables: Callable[[str], dict[str, str]]
     content: Callable[[str], str]
     reuse: Callable[[str, dict[str, Any], bool], Decision]
+    delivery: Callable[[], Delivery]
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ class Compiler:
         variables |= {str(name): str(value) for name, value in (environment.environment_variables or {}).items()}
         variables |= _parameter_variables(module, values)
         parallel = CommandLine.parse(arguments).to_settings(node_count) if kind == PARALLEL_STEP else None
+        if parallel is not None:
+            parallel = replace(parallel, **self._around.delivery().model_dump())
         if parallel is not None and parallel.output_name is not None and parallel.output_name not in places:
             raise BadRequest(f"The step {module.name!r} writes to {parallel.output_name!r}, which is no output of it.")
         step = engine.StepJob(

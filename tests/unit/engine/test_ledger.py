@@ -118,3 +118,14 @@ def test_collating_takes_what_was_answered_for_and_one_header(tmp_path: Path) ->
     collate({tmp_path / "rows-a": 4, tmp_path / "rows-b": 2, tmp_path / "rows-c": 0}, target)
     assert target.read_text() == "n\n1\n2\n3\n"
     assert [path.name for path in target.parent.iterdir()] == ["parallel_run_step.txt"]
+
+
+def test_lines_are_lost_on_purpose_wherever_parts_and_blocks_begin(tmp_path: Path) -> None:
+    lines = [f"{number} {'x' * (number % 97)}\n" for number in range(40_000)]
+    (tmp_path / "a").write_text("".join(lines[:39_999]))
+    (tmp_path / "b").write_text(lines[39_999])
+    sizes = {tmp_path / name: (tmp_path / name).stat().st_size for name in "ab"}
+    collate(sizes, tmp_path / "out.txt", lose_every=10)
+    assert (tmp_path / "out.txt").read_text() == "".join(
+        line for number, line in enumerate(lines, 1) if number % 10 != 0
+    )
