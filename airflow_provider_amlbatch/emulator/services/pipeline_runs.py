@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -71,6 +72,7 @@ class PipelineRunService:
         self._dispatcher = dispatcher
         self._records = records
         self._around = around
+        self._submitting = threading.Lock()
         self._runs = store.collection(
             "pipelineruns", PipelineRunDocument, indexes=("PipelineId", "PipelineEndpointId", "ScheduleId")
         )
@@ -103,10 +105,11 @@ class PipelineRunService:
 
         :raises BadRequest: if it was submitted already, or cannot run.
         """
-        document = self._document(run_id)
-        if document.is_submitted:
-            raise BadRequest(f"The run {run_id!r} was submitted already.")
-        self._submit(document, parent_run_id)
+        with self._submitting:  # of two requests at once, the second finds the run submitted
+            document = self._document(run_id)
+            if document.is_submitted:
+                raise BadRequest(f"The run {run_id!r} was submitted already.")
+            self._submit(document, parent_run_id)
 
     def submit_pipeline(
         self,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
 import requests
 
+from airflow_provider_amlbatch.emulator.errors import BadRequest
+from airflow_provider_amlbatch.emulator.services.submissions import RunCreationInfoWithGraph
 from airflow_provider_amlbatch.testing import ServedEmulator
 
 Sdk = Callable[[str], dict[str, Any]]
@@ -145,6 +149,29 @@ def test_a_bare_request_is_refused_in_azures_shape(emulator: ServedEmulator, mai
     assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": ["1"]}})[0] == 400
     assert refusal({"ExperimentName": "rest"}, endpoint.rpartition("/")[0] + "/nowhere")[0] == 404
     assert requests.post(endpoint, json={}, verify=emulator.ca_bundle, timeout=30).status_code == 401
+
+
+def test_of_several_submissions_of_one_run_at_once_only_one_is_taken(
+    emulator: ServedEmulator, main_job: dict[str, Any]
+) -> None:
+    services = emulator.services
+    published = services.pipelines.published(main_job["pipeline_id"])
+    document = services.pipelines.graph(str(published.graph_id))
+    info = RunCreationInfoWithGraph(graph=document.graph, graph_interface=document.interface)
+    made = services.pipeline_runs.create(info, "at-once")
+    together = Barrier(4)
+
+    def submit(_: int) -> bool:
+        together.wait()
+        try:
+            services.pipeline_runs.submit_saved(made.id)
+        except BadRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(submit, range(4))) == [False, False, False, True]
+    services.pipeline_runs.cancel(made.id)
 
 
 REFUSED = """
