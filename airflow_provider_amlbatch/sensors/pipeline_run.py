@@ -87,6 +87,8 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Go on after a deferral."""
+        if not isinstance(event, dict):  # dag.test() resumes even a task that its trigger has ended
+            return self._wait(context)
         if event["status"] == DEADLINE_PASSED:
             raise AirflowSensorTimeout(f"Run {self.run_id} was not over within timeout ({self.timeout} s).")
         if "error" in event:
