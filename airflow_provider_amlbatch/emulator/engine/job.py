@@ -70,7 +70,6 @@ class ParallelSettings:
     :param rank_mini_batch_count: so many empty mini-batches take the place of the inputs.
     :param at_least_once: deliver some mini-batches twice and all of them in a random order.
     :param input_names: the inputs that are cut into mini-batches; the others are side inputs.
-    :param at_least_once: hand some mini-batches out twice, and all of them in any order, on purpose.
     :param lose_every: lose one line of so many when the output is collated, on purpose; 0 for none.
     """
 
