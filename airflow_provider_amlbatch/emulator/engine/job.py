@@ -37,7 +37,8 @@ class TabularInput:
     :param options: how to read it, all optional. For every format ``columns``, the list of those to keep. For delimited
         text ``delimiter`` (","), ``encoding`` ("utf8", spelled as Azure or Python spells it), ``header`` ("every_file",
         "first_file" or "none"), ``infer_column_types`` (True), ``column_types`` (column to "string", "integer",
-        "decimal", "boolean" or "datetime"), ``empty_as_string`` (False), ``support_multi_line`` (False).
+        "decimal", "boolean" or "datetime"), ``datetime_formats`` (column to the formats to try, as of ``strptime``),
+        ``empty_as_string`` (False), ``support_multi_line`` (False). Types and formats count for every format.
     """
 
     name: str

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -41,11 +42,12 @@ def _part(source: dict[str, Any], part: dict[str, Any]) -> Any:
         from pyarrow import parquet
 
         table = parquet.ParquetFile(part["path"]).read_row_groups(part["row_groups"], columns=options.get("columns"))
-        return table.to_pandas()
+        return _converted(table.to_pandas(), options)
     with open(part["path"], "rb") as file:
         file.seek(part["start"])
         content = file.read(part["end"] - part["start"])
     frame = _json_lines(content, options) if source["format"] == "json_lines" else _delimited(content, part, options)
+    frame = _converted(frame, options)
     return frame[options["columns"]] if options.get("columns") else frame
 
 
@@ -53,7 +55,8 @@ def _json_lines(content: bytes, options: dict[str, Any]) -> Any:
     import pandas
 
     text = content.decode(_encoding(options)).lstrip("\ufeff")
-    return pandas.read_json(io.StringIO(text), lines=True) if text.strip() else pandas.DataFrame()
+    # Not pandas.read_json: it makes numbers and times of texts that look like them.
+    return pandas.DataFrame([json.loads(line) for line in text.split("\n") if line.strip()])
 
 
 def _delimited(content: bytes, part: dict[str, Any], options: dict[str, Any]) -> Any:
@@ -78,22 +81,34 @@ def _delimited(content: bytes, part: dict[str, Any], options: dict[str, Any]) ->
         return pandas.DataFrame(columns=list(names or []))
     if names is None:
         frame.columns = [f"Column{number}" for number in range(1, frame.shape[1] + 1)]
-    return _converted(frame, options.get("column_types") or {})
+    return frame
 
 
-def _converted(frame: Any, types: dict[str, str]) -> Any:
-    import pandas
-
-    for name, kind in types.items():
+def _converted(frame: Any, options: dict[str, Any]) -> Any:
+    formats = options.get("datetime_formats") or {}
+    for name, kind in (options.get("column_types") or {}).items():
         if name not in frame:
             continue
         if kind == "datetime":
-            frame[name] = pandas.to_datetime(frame[name], errors="coerce")
+            frame[name] = _times(frame[name], formats.get(name) or [])
         elif kind == "string":
             frame[name] = frame[name].map(str, na_action="ignore")
         else:
             frame[name] = frame[name].astype(_TYPES[kind])
     return frame
+
+
+def _times(texts: Any, formats: list[str]) -> Any:
+    """Read times, each in the first format that fits."""
+    import pandas
+
+    if not formats or pandas.api.types.is_datetime64_any_dtype(texts):
+        return pandas.to_datetime(texts, errors="coerce")
+    texts = texts.map(str, na_action="ignore")
+    times, *others = (pandas.to_datetime(texts, format=form, errors="coerce") for form in formats)
+    for other in others:
+        times = times.fillna(other)
+    return times
 
 
 @lru_cache(maxsize=256)

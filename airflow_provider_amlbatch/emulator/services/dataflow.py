@@ -36,8 +36,8 @@ _HEADERS = {
 #: The reader's names of column types, and the engine's.
 _TYPES = {"string": "string", "boolean": "boolean", "int": "integer", "float": "decimal", "datetime": "datetime"}
 
-#: Options of ``read_delimited`` that only say how the native reader goes about it.
-_READER_OPTIONS = {"partition_size", "invalid_lines"}
+#: Options of readers that are known besides those of one reader.
+_READER_OPTIONS = {"path_column", "include_path_column", "invalid_lines", "partition_size"}
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,17 @@ def _apply(dataflow: Dataflow, kind: str, value: Any) -> Dataflow:
     if kind == "read_delimited" and dataflow.format == "file":
         return _read_as(dataflow, "delimited", _delimited(value))
     if kind == "read_parquet" and dataflow.format == "file":
-        return _read_as(dataflow, "parquet", _path_column(value))
+        return _read_as(dataflow, "parquet", _checked(value, "Parquet files", set()))
     if kind == "read_json_lines" and dataflow.format == "file":
-        return _read_as(dataflow, "json_lines", _path_column(value) | {"encoding": value.get("encoding", "utf8")})
+        options = _checked(value, "JSON lines", {"encoding"})
+        return _read_as(dataflow, "json_lines", {"encoding": options.get("encoding", "utf8")})
     if dataflow.format != "file":
         if kind == "keep_columns":
             return _with(dataflow, columns=_names(value))
         if kind == "convert_column_types":
-            return _with(dataflow, column_types=dataflow.options.get("column_types", {}) | _types(value))
+            types = dataflow.options.get("column_types", {}) | _types(value)
+            formats = dataflow.options.get("datetime_formats", {}) | _datetime_formats(value)
+            return _with(dataflow, column_types=types, datetime_formats=formats)
     raise Unsupported(
         f"The emulator does not do the dataset transformation {kind!r} of a {dataflow.format} dataset: "
         "make the dataset without it, or do it in the script."
@@ -187,10 +190,7 @@ def _with(dataflow: Dataflow, **options: Any) -> Dataflow:
 
 def _delimited(value: dict[str, Any]) -> dict[str, Any]:
     known = {"delimiter", "encoding", "header", "support_multi_line", "empty_as_string", "infer_column_types"}
-    known |= {"path_column", "include_path_column"} | _READER_OPTIONS
-    unknown = sorted(set(value) - known)
-    if unknown:
-        raise Unsupported(f"The emulator does not know the option {unknown[0]!r} of delimited files.")
+    value = _checked(value, "delimited files", known)
     return {
         "delimiter": value.get("delimiter", ","),
         "encoding": value.get("encoding", "utf8"),
@@ -198,13 +198,22 @@ def _delimited(value: dict[str, Any]) -> dict[str, Any]:
         "support_multi_line": bool(value.get("support_multi_line", False)),
         "empty_as_string": bool(value.get("empty_as_string", False)),
         "infer_column_types": bool(value.get("infer_column_types", False)),
-    } | _path_column(value)
+    }
 
 
-def _path_column(value: dict[str, Any]) -> dict[str, Any]:
+def _checked(value: dict[str, Any], what: str, known: set[str]) -> dict[str, Any]:
+    """The options of a reader that count.
+
+    :raises Unsupported: for one that would make a difference here and is not done.
+    """
+    unknown = sorted(set(value) - known - _READER_OPTIONS)
+    if unknown:
+        raise Unsupported(f"The emulator does not know the option {unknown[0]!r} of {what}.")
     if value.get("include_path_column"):
         raise Unsupported("The emulator does not add a path column to rows: make the dataset with include_path=False.")
-    return {}
+    if value.get("invalid_lines", "error") != "error":
+        raise Unsupported(f"The emulator does not do invalid_lines={value['invalid_lines']!r} of {what}.")
+    return {name: option for name, option in value.items() if name in known}
 
 
 def _names(value: Any) -> list[str]:
@@ -212,7 +221,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _types(conversions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Column name to the name of its type; how a time is written is left to the reader."""
+    """Column name to the name of its type."""
 
     def kind(given: Any) -> str:
         name = str(next(iter(given))) if isinstance(given, dict) else str(given)
@@ -221,3 +230,14 @@ def _types(conversions: list[dict[str, Any]]) -> dict[str, Any]:
         return _TYPES[name]
 
     return {name: kind(entry["column_type"]) for entry in conversions for name in _names(entry["columns"])}
+
+
+def _datetime_formats(conversions: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Column name to the ways in which its times are written, for those that say so."""
+    given = [(entry, entry["column_type"]) for entry in conversions if isinstance(entry["column_type"], dict)]
+    return {
+        name: _names(kind["datetime"]["formats"])
+        for entry, kind in given
+        if isinstance(kind.get("datetime"), dict) and kind["datetime"].get("formats")
+        for name in _names(entry["columns"])
+    }

@@ -89,6 +89,7 @@ transformations:
         "empty_as_string": True,
         "infer_column_types": False,
         "column_types": {"a": "string", "b": "datetime", "c": "datetime"},
+        "datetime_formats": {"b": ["%Y-%m-%d"], "c": ["%Y-%m-%d"]},
         "columns": ["a", "b"],
     }
 
@@ -100,6 +101,9 @@ transformations:
         ("skip: 5", "skip"),
         ("filter:\n    language: Native", "filter"),
         ("take_random_sample:\n    probability: 0.5", "take_random_sample"),
+        ("read_json_lines:\n    invalid_lines: drop", "drop"),
+        ("read_delimited:\n    invalid_lines: drop", "drop"),
+        ("read_parquet:\n    anything: 1", "anything"),
     ],
 )
 def test_a_transformation_that_is_not_done_is_refused_by_name(step: str, name: str) -> None:

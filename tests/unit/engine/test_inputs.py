@@ -181,6 +181,28 @@ def test_column_options(tmp_path: Path) -> None:
     assert frame.iloc[0].tolist() == [pandas.Timestamp("2020-01-02"), "007", "Ä"]
 
 
+@pytest.mark.parametrize("kind", ["delimited", "json_lines", "parquet"])
+def test_types_and_formats_of_columns_count_in_every_kind_of_file(tmp_path: Path, kind: Any) -> None:
+    rows = pandas.DataFrame({"day": ["03/04/2020", "2020-01-02"], "n": ["007", "8"], "code": ["001", "002"]})
+    path = tmp_path / "data"
+    if kind == "delimited":
+        rows.to_csv(path, index=False)
+    elif kind == "json_lines":
+        rows.to_json(path, orient="records", lines=True)
+    else:
+        rows.to_parquet(path)
+    options = {
+        "infer_column_types": False,
+        "column_types": {"day": "datetime", "n": "integer"},
+        "datetime_formats": {"day": ["%d/%m/%Y", "%Y-%m-%d"]},
+    }
+    source = TabularInput("data", (str(path),), format=kind, options=options)
+    (frame,) = frames(source, mini_batch_size=1 << 20)
+    assert frame["day"].tolist() == [pandas.Timestamp("2020-04-03"), pandas.Timestamp("2020-01-02")]
+    assert frame["n"].tolist() == [7, 8]
+    assert frame["code"].tolist() == ["001", "002"]
+
+
 def test_columns_of_the_path_come_last(tmp_path: Path) -> None:
     for store in ("7", "8"):
         for brand in ("a", "b"):
