@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskGroup
+from airflow.providers.common.compat.sdk import BaseOperator, TaskGroup
 
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOperator
@@ -53,13 +53,13 @@ def azureml_batch_inference(
         invoked = AzureMLInvokePipelineOperator(
             task_id="invoke",
             experiment_name=experiment_name,
-            pipeline_id=f"{{{{ ti.xcom_pull('{published.task_id}')['id'] }}}}",
+            pipeline_id=_output(published)["id"],
             azureml_conn_id=azureml_conn_id,
             **{"deferrable": True, **(invoke or {})},
         )
-        collected = AzureMLCollectResultsOperator(
+        AzureMLCollectResultsOperator(
             task_id="collect",
-            run_id=f"{{{{ ti.xcom_pull('{invoked.task_id}') }}}}",
+            run_id=_output(invoked),
             destination=destination,
             azureml_conn_id=azureml_conn_id,
             **(collect or {}),
@@ -69,5 +69,9 @@ def azureml_batch_inference(
                 task_id="register", model_name=model_name, model_path=model_path, azureml_conn_id=azureml_conn_id
             )
             registered >> published
-        published >> invoked >> collected
     return group
+
+
+def _output(operator: BaseOperator) -> Any:
+    """What a task returns, to be handed to another task, whatever that one's argument is typed as."""
+    return operator.output

@@ -44,14 +44,14 @@ with DAG("batch_scoring", schedule=None, catchup=False, tags=["azureml"], doc_md
     publish = AzureMLPublishPipelineOperator(task_id="publish", pipeline=pipeline)
     invoke = AzureMLInvokePipelineOperator(
         task_id="invoke",
-        pipeline_id="{{ ti.xcom_pull('publish')['id'] }}",
+        pipeline_id=publish.output["id"],
         experiment_name="breast-cancer",
         deferrable=True,
         poll_interval=5,
     )
     collect = AzureMLCollectResultsOperator(
         task_id="collect",
-        run_id="{{ ti.xcom_pull('invoke') }}",
+        run_id=invoke.output,
         output_name="predictions",
         columns=["file", "prediction"],
         destination=str(SAMPLE.parent / "results" / "predictions.parquet"),
@@ -65,5 +65,5 @@ with DAG("batch_scoring", schedule=None, catchup=False, tags=["azureml"], doc_md
         table = Path(collected["uri"])
         return str(write_chart(table, table.with_suffix(".png"), column="prediction"))
 
-    register >> publish >> invoke >> collect
+    register >> publish
     draw(collect.output)

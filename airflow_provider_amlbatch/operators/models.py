@@ -69,7 +69,8 @@ class AzureMLRegisterModelOperator(BaseOperator):
         azureml_conn_id: str = DEFAULT_CONNECTION,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Each value is an XCom of its own, so that another task can be handed register.output["version"].
+        super().__init__(**{"multiple_outputs": True, **kwargs})
         self.model_name = model_name
         self.model_path = model_path
         self.run_id = run_id

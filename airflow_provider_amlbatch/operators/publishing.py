@@ -80,7 +80,8 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         azureml_conn_id: str = DEFAULT_CONNECTION,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Each value is an XCom of its own, so that another task can be handed publish.output["id"].
+        super().__init__(**{"multiple_outputs": True, **kwargs})
         self.pipeline = pipeline
         self.name = name
         self.description = description

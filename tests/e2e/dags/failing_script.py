@@ -30,11 +30,8 @@ with DAG("failing_script", schedule=None) as dag:
     publish = AzureMLPublishPipelineOperator(task_id="publish", pipeline=pipeline)
     invoke = AzureMLInvokePipelineOperator(
         task_id="invoke",
-        pipeline_id="{{ ti.xcom_pull('publish')['id'] }}",
+        pipeline_id=publish.output["id"],
         experiment_name="failing",
         poll_interval=1,
     )
-    collect = AzureMLCollectResultsOperator(
-        task_id="collect", run_id=invoke.output, destination="/nowhere/predictions.parquet"
-    )
-    publish >> invoke >> collect
+    AzureMLCollectResultsOperator(task_id="collect", run_id=invoke.output, destination="/nowhere/predictions.parquet")
