@@ -19,6 +19,7 @@ from airflow_provider_amlbatch.hooks.azureml_batch import ON_REUSE, AzureMLBatch
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
 from airflow_provider_amlbatch.triggers.pipeline_run import (
     DEADLINE_PASSED,
+    RUN_ID,
     SETTLE_TIME,
     AzureMLPipelineRunTrigger,
 )
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_amlbatch.aml.submission import SubmissionKey
-
-#: XCom key of the run id, stored as soon as the run exists.
-RUN_ID = "run_id"
 
 
 class AzureMLRunOperator(BaseOperator):

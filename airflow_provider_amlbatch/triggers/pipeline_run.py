@@ -11,6 +11,8 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 
+#: XCom key of the run id, stored as soon as the run exists.
+RUN_ID = "run_id"
 #: ``status`` of the event that says that the deadline passed.
 DEADLINE_PASSED = "DeadlinePassed"
 #: Seconds for which a deferral lasts at least, unless told otherwise (see ``not_before``).
@@ -111,25 +113,30 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
     async def _cancel_if_killed(self) -> None:
         """Cancel the run unless the task still waits for it.
 
-        Airflow 3.3.0 to 3.3.2 also calls ``on_kill`` when a trigger only moves to another triggerer; the task is then
-        still deferred. When its state cannot be read the run is left alone: a run too long beats a run destroyed.
+        Airflow 3.3.0 to 3.3.2 also calls ``on_kill`` when a trigger only moves to another triggerer. When nobody can
+        tell, the run is left alone: a run too long beats a run destroyed.
         """
         if not self.cancel_on_kill:
             return
         try:
-            state = await self._task_state()
+            waits = await self._task_waits()
         except Exception:
             self.log.exception("Run %s is not canceled: the state of its task cannot be read.", self.run_id)
             return
-        if state == "deferred":
+        if waits:
             self.log.info("Run %s is not canceled: its task still waits for it, in another triggerer.", self.run_id)
             return
         settings = await AzureMLBatchHook.read_settings(self.azureml_conn_id)
         canceled = await asyncio.to_thread(_cancel, settings, self.run_id)
         self.log.info("Run %s %s.", self.run_id, "was asked to end" if canceled else "had already ended")
 
-    async def _task_state(self) -> str | None:
+    async def _task_waits(self) -> bool:
+        """Ask whether the task is still deferred, and for this run.
+
+        A task that was cleared may be deferred again by now, for a new run, whose id it stored before.
+        """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from airflow.sdk.execution_time.xcom import XCom
         from asgiref.sync import sync_to_async
 
         ti = self.task_instance
@@ -138,7 +145,12 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
             dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
         )
-        return next((str(getattr(s, "value", s)) for s in states.get(ti.run_id, {}).values() if s), None)
+        if "deferred" not in [str(getattr(s, "value", s)) for s in states.get(ti.run_id, {}).values()]:
+            return False
+        stored = await sync_to_async(XCom.get_one)(
+            key=RUN_ID, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )
+        return stored in (None, self.run_id)
 
 
 def _seconds_until(deadline: float | None) -> float | None:
