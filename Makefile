@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help venv demo test unit lint format docs up down benchmarks clean
+.PHONY: help venv demo test unit e2e lint format docs up down benchmarks clean
 
 help:
 	@echo "make demo        score real data through a real DAG against the embedded emulator"
-	@echo "make test        run all tests"
+	@echo "make test        run the tests"
 	@echo "make unit        run the unit tests only"
+	@echo "make e2e         run every test, the slow ones too (many runs on a live Airflow)"
 	@echo "make lint        ruff, mypy --strict, import contracts"
 	@echo "make docs        build the documentation into site/; warnings are errors"
 	@echo "make up          emulator and Airflow, until make down"
@@ -39,6 +40,9 @@ test: $(READY)
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
+
+e2e: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
