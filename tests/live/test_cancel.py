@@ -68,18 +68,33 @@ def test_without_cancel_on_kill_the_run_goes_on(invoke: Invoke, live_service: Li
     assert CANCEL not in live_service.requests()
 
 
-@pytest.mark.parametrize("dag_id", [pytest.param("live_waiting", marks=pytest.mark.slow), "live_deferred"])
-def test_a_task_cleared_while_it_waits_leaves_no_run_behind(invoke: Invoke, dag_id: str) -> None:
-    invocation = invoke(dag_id)
-    wait_until_it_waits(invocation)
-    invocation.dag_run.clear()
-    wait_for("second run", lambda: len(invocation.runs()) == 2)
+def assert_new_run_replaced_the_old(invocation: Invocation) -> None:
     first, second = invocation.runs()
     invocation.wait_for_status(first, "Canceled")
     invocation.release()
     assert invocation.dag_run.wait_for_end() == "success"
     assert invocation.dag_run.result == second.run_id
     assert [run.status for run in invocation.runs()] == ["Canceled", "Completed"]
+
+
+@pytest.mark.slow
+def test_a_task_cleared_on_its_worker_leaves_no_run_behind(invoke: Invoke) -> None:
+    invocation = invoke("live_waiting")
+    wait_until_it_waits(invocation)
+    invocation.dag_run.clear()
+    wait_for("second run", lambda: len(invocation.runs()) == 2)
+    assert_new_run_replaced_the_old(invocation)
+
+
+def test_a_task_cleared_while_deferred_leaves_no_run_behind(invoke: Invoke, live_airflow: LiveAirflow) -> None:
+    """The triggerer learns of it so late that the task is deferred again, for its new run."""
+    invocation = invoke("live_deferred")
+    wait_until_it_waits(invocation)
+    with live_airflow.paused("triggerer"):
+        invocation.dag_run.clear()
+        wait_for("second run", lambda: len(invocation.runs()) == 2)
+        invocation.dag_run.wait_for_state("deferred")
+    assert_new_run_replaced_the_old(invocation)
 
 
 def test_a_triggerer_that_dies_or_restarts_cancels_nothing(
