@@ -60,13 +60,19 @@ class Position(Protocol):
 
 
 class StatePosition:
-    """Kept in the state of an asset and of the task instance."""
+    """Kept in the state of an asset and of the task instance.
+
+    :raises AirflowFailException: if the task does not name the asset, as a mapped one does not by itself.
+    """
 
     def __init__(self, context: Context, asset: Asset) -> None:
         values: Any = context
         ti = values["ti"]
         self._asset = asset
-        self._store = values["asset_state_store"][asset]
+        try:
+            self._store = values["asset_state_store"][asset]
+        except KeyError:
+            raise self._unkept() from None
         self._own = values["task_state_store"]
         self._key = f"{ti.dag_id}/{ti.task_id}" + (f"/{ti.map_index}" if _is_mapped(ti) else "")
 
@@ -93,10 +99,13 @@ class StatePosition:
         """
         self._store.set(self._key, mark.to_json())
         if self._store.get(self._key) != mark.to_json():
-            raise AirflowFailException(
-                f"Airflow does not keep the position of this sensor with asset {self._asset.name!r}. A mapped sensor "
-                "has to name the asset itself: add it to inlets of partial()."
-            )
+            raise self._unkept()
+
+    def _unkept(self) -> AirflowFailException:
+        return AirflowFailException(
+            f"Airflow does not keep the position of this sensor with asset {self._asset.name!r}. A mapped sensor has "
+            "to name that asset itself: add it to inlets of partial()."
+        )
 
 
 class XComPosition:

@@ -62,11 +62,11 @@ class AirflowState:
         values: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=started)}
         if self.knows_state:
             values["task_state_store"] = self.tasks.setdefault(run_id, KeyedState())
-            values["asset_state_store"] = SimpleStores(self.assets)
+            values["asset_state_store"] = AssetStates(self.assets)
         return cast(Context, values)
 
 
-class SimpleStores:
+class AssetStates:
     """The state of each asset, by asset."""
 
     def __init__(self, assets: dict[str, KeyedState]) -> None:

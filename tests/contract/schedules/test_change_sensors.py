@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import Context, PokeReturnValue, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, Context, PokeReturnValue, TaskDeferred
 from airflow_state import AirflowState, KeyedState
 from schedule_bench import Bench
 
@@ -141,6 +141,13 @@ def test_since_reaches_back_before_the_first_dag_run(bench: Bench) -> None:
         sensor_of("reached", since="2026-01-01").poke(AirflowState().context("run 1", bench.now))
     with pytest.raises(NotFoundError, match="'nobody'"):
         sensor_of("nobody").poke(AirflowState().context("run 1", bench.now))
+
+
+def test_a_mapped_sensor_without_its_asset_says_what_to_do(bench: Bench) -> None:
+    context = AirflowState().context("run 1", bench.now)
+    del cast(Any, context)["asset_state_store"]  # Airflow gives none to a task that names no asset
+    with pytest.raises(AirflowFailException, match=r"'azureml/azureml_default/schedules/a%20b'.*inlets of partial"):
+        sensor_of("a b").poke(context)
 
 
 def test_changed_blobs_are_one_batch_or_one_each(bench: Bench) -> None:
