@@ -33,6 +33,7 @@ class Said(TypedDict, total=False):
     content_type: str | None
     content_md5: str | None
     metadata: dict[str, str] | None
+    appendable: bool
 
 
 class BlobProperties(Camel):
@@ -42,6 +43,12 @@ class BlobProperties(Camel):
     content_type: str | None = None
     content_md5: str | None = None
     metadata: dict[str, str] = {}
+    appendable: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The kind of blob, in the service's words."""
+        return "AppendBlob" if self.appendable else "BlockBlob"
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,12 @@ class Upload:
         self._file.close()
         self.path.chmod(0o644)
         self.path.replace(target)
+
+    def append(self, target: Path) -> None:
+        """Add the whole content to the end of a file."""
+        self._file.close()
+        with open(self.path, "rb") as source, open(target, "ab") as file:
+            shutil.copyfileobj(source, file)
 
     def discard(self) -> None:
         """Forget the content, unless it was moved."""
@@ -180,6 +193,14 @@ class BlobStore:
         self.describe(blob, **said)
         return blob
 
+    def append(self, upload: Upload, blob: Blob) -> Blob:
+        """Add received content to a blob."""
+        said = self.properties(blob)
+        upload.append(blob.path)
+        longer = Blob.of(blob.container, blob.name, blob.path)
+        self.describe(longer, content_type=said.content_type, metadata=said.metadata, appendable=said.appendable)
+        return longer
+
     def describe(self, blob: Blob, **said: Unpack[Said]) -> None:
         """Replace what is said about a blob."""
         if any(said.values()):
@@ -188,6 +209,7 @@ class BlobStore:
                 content_type=said.get("content_type"),
                 content_md5=said.get("content_md5"),
                 metadata=said.get("metadata") or {},
+                appendable=said.get("appendable", False),
             )
             self._properties.put(f"{blob.container}/{blob.name}", properties)
         else:

@@ -35,12 +35,19 @@ _PERMISSIONS = {
     ("PUT", ""): "cw",
     ("PUT", "block"): "cw",
     ("PUT", "blocklist"): "cw",
+    ("PUT", "appendblock"): "aw",
     ("PUT", "metadata"): "w",
     ("DELETE", ""): "d",
 }
 
 #: Requests that would be something else than their method and ``comp`` say.
-_OTHER_REQUESTS = ("x-ms-copy-source", "x-ms-structured-body", "x-ms-content-crc64", "x-ms-lease-action")
+_OTHER_REQUESTS = (
+    "x-ms-copy-source",
+    "x-ms-structured-body",
+    "x-ms-content-crc64",
+    "x-ms-lease-action",
+    "x-ms-blob-condition-maxsize",
+)
 
 
 class BlobCall:
@@ -170,7 +177,7 @@ def head_blob(call: Call, emulator: TheEmulator) -> Response:
 
 @router.put("/{container}/{name:path}")
 async def put_blob(request: Request, call: Call, emulator: TheEmulator) -> Response:
-    """Write a blob, one block of it, or the list of its blocks."""
+    """Write a blob, one block of it, or the list of its blocks, or add to its end."""
     if call.comp == "blocklist":
         return await _put_block_list(request, call, emulator)
     if call.comp == "metadata":
@@ -179,8 +186,8 @@ async def put_blob(request: Request, call: Call, emulator: TheEmulator) -> Respo
         )
         return Response(headers=_common(blob))
     kind = call.headers.get("x-ms-blob-type")
-    if not call.comp and kind != "BlockBlob":
-        raise Unsupported(f"The emulator keeps block blobs only, not {kind!r}.")
+    if not call.comp and kind not in ("BlockBlob", "AppendBlob"):
+        raise Unsupported(f"The emulator keeps block blobs and append blobs, not {kind!r}.")
     with emulator.blobs.receiving() as upload:
         async for chunk in request.stream():
             upload.write(chunk)
@@ -189,6 +196,13 @@ async def put_blob(request: Request, call: Call, emulator: TheEmulator) -> Respo
             block = call.query.get("blockid", "")
             await run_in_threadpool(emulator.blob.stage_block, upload, call.container, call.name, block, md5)
             return Response(status_code=201, headers=_common() | {"Content-MD5": upload.md5})
+        if call.comp == "appendblock":
+            expected = call.headers.get("x-ms-blob-condition-appendpos")
+            blob, offset = await run_in_threadpool(
+                emulator.blob.append, upload, call.container, call.name, call.conditions, md5, expected
+            )
+            headers = _common(blob) | {"Content-MD5": upload.md5, "x-ms-blob-append-offset": str(offset)}
+            return Response(status_code=201, headers=headers)
         blob = await run_in_threadpool(
             emulator.blob.put,
             upload,
@@ -198,6 +212,7 @@ async def put_blob(request: Request, call: Call, emulator: TheEmulator) -> Respo
             call.content_type,
             md5 or call.headers.get("x-ms-blob-content-md5"),
             call.metadata,
+            appendable=kind == "AppendBlob",
         )
     return Response(status_code=201, headers=_common(blob) | {"Content-MD5": upload.md5})
 
@@ -266,7 +281,7 @@ def _blob_headers(blob: Blob, said: BlobProperties) -> dict[str, str]:
     headers = _common(blob) | {
         "Content-Type": said.content_type or "application/octet-stream",
         "Accept-Ranges": "bytes",
-        "x-ms-blob-type": "BlockBlob",
+        "x-ms-blob-type": said.kind,
         "x-ms-creation-time": http_date(blob.last_modified),
         "x-ms-lease-state": "available",
         "x-ms-lease-status": "unlocked",

@@ -57,7 +57,7 @@ def _blob(blob: Blob, said: BlobProperties, with_metadata: bool) -> str:
         f"<Etag>{blob.etag.strip(chr(34))}</Etag><Content-Length>{blob.size}</Content-Length>"
         f"<Content-Type>{escape(said.content_type or 'application/octet-stream')}</Content-Type>"
         f"<Content-MD5>{said.content_md5 or ''}</Content-MD5>"
-        "<BlobType>BlockBlob</BlobType><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+        f"<BlobType>{said.kind}</BlobType><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
         f"<ServerEncrypted>true</ServerEncrypted></Properties>{metadata}</Blob>"
     )
 

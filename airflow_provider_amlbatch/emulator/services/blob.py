@@ -173,17 +173,56 @@ class BlobService:
         content_type: str | None,
         content_md5: str | None,
         metadata: dict[str, str],
+        *,
+        appendable: bool = False,
     ) -> Blob:
         """Make a blob of received content.
 
         :param content_md5: what the uploader says that the content's MD5 is.
+        :param appendable: make a blob that can be appended to, which begins without content.
         :raises BadRequest: if it is another.
         """
         check_md5(upload, content_md5)
+        if appendable and upload.size:
+            raise BadRequest("An append blob begins without content.", code="InvalidHeaderValue")
+        md5 = None if appendable else upload.md5
         with self._guarded(container, name, conditions):
             return self._blobs.place(
-                upload, container, name, content_type=content_type, content_md5=upload.md5, metadata=metadata
+                upload,
+                container,
+                name,
+                content_type=content_type,
+                content_md5=md5,
+                metadata=metadata,
+                appendable=appendable,
             )
+
+    def append(
+        self,
+        upload: Upload,
+        container: str,
+        name: str,
+        conditions: Conditions,
+        content_md5: str | None,
+        expected: str | None,
+    ) -> tuple[Blob, int]:
+        """Add received content to the end of an append blob.
+
+        :param expected: the length that the caller believes the blob to have.
+        :returns: the blob, and where the content begins.
+        :raises Conflict: if the blob is of another kind.
+        :raises PreconditionFailed: if the blob has another length.
+        """
+        check_md5(upload, content_md5)
+        with self._guarded(container, name, conditions):
+            blob = self._blobs.get(container, name)
+            if not self._blobs.properties(blob).appendable:
+                raise Conflict("The blob is not an append blob.", code="InvalidBlobType")
+            if expected is not None and expected != str(blob.size):
+                raise PreconditionFailed(
+                    f"The blob has {blob.size} bytes, not {expected}.", code="AppendPositionConditionNotMet"
+                )
+            return self._blobs.append(upload, blob), blob.size
 
     def stage_block(self, upload: Upload, container: str, name: str, block_id: str, content_md5: str | None) -> None:
         """Keep a block until the list of blocks comes."""
@@ -213,7 +252,13 @@ class BlobService:
         with self._guarded(container, name, conditions):
             blob = self._blobs.get(container, name)
             said = self._blobs.properties(blob)
-            self._blobs.describe(blob, content_type=said.content_type, content_md5=said.content_md5, metadata=metadata)
+            self._blobs.describe(
+                blob,
+                content_type=said.content_type,
+                content_md5=said.content_md5,
+                metadata=metadata,
+                appendable=said.appendable,
+            )
             return blob
 
     def delete(self, container: str, name: str, conditions: Conditions) -> None:

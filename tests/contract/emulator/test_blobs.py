@@ -118,6 +118,28 @@ def test_large_content_goes_up_in_blocks_and_comes_down_in_ranges(emulator: Serv
     assert refused.value.status_code == 416
 
 
+def test_append_blobs_grow_at_their_end(container: ContainerClient) -> None:
+    log = container.get_blob_client("logs/one.csv")
+    log.create_append_blob(content_settings=ContentSettings(content_type="text/csv"), metadata={"made": "here"})
+    for number in range(3):
+        told = log.append_block(f"{number}\n".encode(), appendpos_condition=2 * number)
+        assert told["blob_append_offset"] == str(2 * number)
+    found = log.get_blob_properties()
+    assert (found.blob_type, found.size, found.content_settings.content_type) == ("AppendBlob", 6, "text/csv")
+    assert found.metadata == {"made": "here"}
+    assert [blob.blob_type for blob in container.list_blobs()] == ["AppendBlob"]
+    assert log.download_blob().readall() == b"0\n1\n2\n"
+    with pytest.raises(HttpResponseError) as moved:
+        log.append_block(b"x", appendpos_condition=0)
+    assert moved.value.error_code == "AppendPositionConditionNotMet"
+    container.upload_blob("block", b"1")
+    with pytest.raises(HttpResponseError) as other:
+        container.get_blob_client("block").append_block(b"2")
+    assert other.value.error_code == "InvalidBlobType"
+    with pytest.raises(ResourceNotFoundError):
+        container.get_blob_client("none").append_block(b"1")
+
+
 def test_unknown_blocks_are_refused(container: ContainerClient) -> None:
     blob = container.get_blob_client("blocks")
     blob.stage_block("one", b"1")
@@ -202,7 +224,7 @@ def test_what_is_not_done_is_refused_by_name(container: ContainerClient) -> None
     blob.upload_blob(b"1")
     for action in (
         lambda: container.get_blob_client("y").start_copy_from_url(blob.url),
-        lambda: container.get_blob_client("y").create_append_blob(),
+        lambda: container.get_blob_client("y").create_page_blob(512),
         lambda: blob.acquire_lease(),
         lambda: blob.create_snapshot(),
         lambda: container.delete_container(),
