@@ -5,10 +5,10 @@ Unknown fields are kept, because the services add fields without notice; a field
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel, to_pascal
 
 
@@ -17,8 +17,20 @@ def format_time(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond:06d}0Z"
 
 
-#: An aware instant, written on the wire as ISO 8601 in UTC.
-Instant = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json-unless-none")]
+def _in_utc(instant: datetime) -> datetime:
+    """The same instant in UTC. The services mean UTC where they name no zone."""
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant lies outside of the years 1 to 9999") from None
+
+
+#: An instant in UTC, written on the wire as ISO 8601.
+Instant = Annotated[
+    datetime,
+    AfterValidator(_in_utc),
+    PlainSerializer(format_time, return_type=str, when_used="json-unless-none"),
+]
 
 
 class Wire(BaseModel):
