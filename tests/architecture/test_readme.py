@@ -16,7 +16,7 @@ def test_the_dag_to_copy_is_the_one_that_the_tests_run():
 
 
 def test_every_class_in_the_table_exists():
-    named = re.findall(r"^\| `([\w.]+)`(?:, `(\w+)`)? \|", README, re.MULTILINE)
+    named = re.findall(r"^\| `([\w.]+)`(?:, `(\w+)`)?", README, re.MULTILINE)
     assert len(named) > 5
     for path, second in named:
         module, _, name = path.rpartition(".")
