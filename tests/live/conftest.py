@@ -16,12 +16,6 @@ from live_airflow import LiveAirflow
 from live_service import LiveService
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marks of this folder."""
-    config.addinivalue_line("markers", "live: runs a whole Airflow and an emulator, each of several processes")
-    config.addinivalue_line("markers", "slow: takes minutes; `make e2e` runs it")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here, for those who want all other tests, or only these."""
     for item in items:
