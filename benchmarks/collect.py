@@ -162,17 +162,24 @@ def _arrow_stream(folder: Path, text: str, separator: str, names: list[str]) -> 
     return work
 
 
-def _ours(folder: Path, text: str, names: list[str], checks: str) -> Callable[[], Any]:
+def _ours(folder: Path, text: str, columns: list[str], checks: str) -> Callable[[], Any]:
+    from pyarrow import csv
+
     from airflow_provider_amlbatch.results.collect import collect
     from airflow_provider_amlbatch.results.format import ResultFormat
     from airflow_provider_amlbatch.results.reconcile import Reconcile
 
-    form = ResultFormat.lines(":", names) if text == "lines.txt" else ResultFormat.rows(" ", names)
+    form = ResultFormat.lines(":", columns) if text == "lines.txt" else ResultFormat.rows(" ", columns)
 
-    inputs = (folder / "inputs.txt").read_text().splitlines() if checks == "inputs" else []
-    rules = {"none": None, "keys": Reconcile(keep="first"), "inputs": Reconcile(inputs, require_complete=bool(inputs))}[
-        checks
-    ]
+    rules = None
+    if checks == "keys":
+        rules = Reconcile(keep="first")
+    elif checks == "arrow":
+        options = csv.ReadOptions(column_names=["input"])
+        names = csv.read_csv(folder / "inputs.txt", read_options=options)["input"]
+        rules = Reconcile(names, require_complete=True)
+    elif checks == "strings":
+        rules = Reconcile((folder / "inputs.txt").read_text().splitlines(), require_complete=True)
 
     def work() -> None:
         collected = collect(folder / text, folder / "ours.parquet", format=form, reconcile=rules)
@@ -312,12 +319,13 @@ WAYS: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "lines:pandas, all in memory": partial(_pandas, text="lines.txt", separator=":", names=_LINES),
     "lines:pandas, chunks": partial(_pandas_chunks, text="lines.txt", separator=":", names=_LINES),
     "lines:pyarrow, streaming": partial(_arrow_stream, text="lines.txt", separator=":", names=_LINES),
-    "lines:collect": partial(_ours, text="lines.txt", names=_LINES, checks="none"),
-    "lines:collect, duplicates counted": partial(_ours, text="lines.txt", names=_LINES, checks="keys"),
-    "lines:collect, compared with a listing": partial(_ours, text="lines.txt", names=_LINES, checks="inputs"),
+    "lines:collect": partial(_ours, text="lines.txt", columns=_LINES, checks="none"),
+    "lines:collect, duplicates counted": partial(_ours, text="lines.txt", columns=_LINES, checks="keys"),
+    "lines:collect, compared with an Arrow listing": partial(_ours, text="lines.txt", columns=_LINES, checks="arrow"),
+    "lines:collect, compared with a list of str": partial(_ours, text="lines.txt", columns=_LINES, checks="strings"),
     "frames:pandas, all in memory": partial(_pandas, text="frames.txt", separator=" ", names=_FRAMES),
     "frames:pyarrow, streaming": partial(_arrow_stream, text="frames.txt", separator=" ", names=_FRAMES),
-    "frames:collect": partial(_ours, text="frames.txt", names=_FRAMES, checks="none"),
+    "frames:collect": partial(_ours, text="frames.txt", columns=_FRAMES, checks="none"),
     "big:azureml's way (whole blob in memory)": partial(_whole_in_memory, prefix="big/"),
     "big:azure-storage-blob, 4 x 16 MB": partial(_storage_blob, prefix="big/"),
     "big:download": partial(_ours_download, prefix="big/"),

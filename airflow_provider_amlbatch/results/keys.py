@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -96,7 +96,9 @@ def _spans(texts: pa.Array) -> _Spans:
 def _last_parts(spans: _Spans, *, stem: bool) -> _Spans:
     """Shorten spans to what follows their last slash, and for stems to what precedes the last dot of that."""
     starts, ends = spans.starts, spans.starts + spans.lengths
-    slashes = np.flatnonzero(spans.content == ord("/"))
+    folder = _common_folder(spans)
+    slashes = np.empty(0, np.int64) if folder else np.flatnonzero(spans.content == ord("/"))
+    starts = starts + folder
     if len(slashes):
         last = np.append(-1, slashes)[np.searchsorted(slashes, ends)]
         starts = np.maximum(starts, last + 1)
@@ -107,6 +109,18 @@ def _last_parts(spans: _Spans, *, stem: bool) -> _Spans:
     return _Spans(spans.content, starts, ends - starts, spans.nulls)
 
 
+def _common_folder(spans: _Spans) -> int:
+    """Return how many bytes the folder takes that all paths lie in, 0 when there is no such folder."""
+    first = spans.content[spans.starts[0] : spans.starts[0] + spans.lengths[0]] if len(spans.starts) else spans.content
+    slashes = np.flatnonzero(first == ord("/"))
+    if not len(slashes) or int(spans.lengths.min()) <= (size := int(slashes[-1]) + 1):
+        return 0
+    if np.count_nonzero(spans.content == ord("/")) != len(slashes) * len(spans.starts):
+        return 0
+    same = all(bool((spans.content[spans.starts + at] == first[at]).all()) for at in range(size))
+    return size if same else 0
+
+
 def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
     """Mix the words of 8 bytes of each span, the last of them overlapping the one before."""
     starts, lengths = spans.starts, spans.lengths
@@ -114,7 +128,18 @@ def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
         return np.empty(0, np.uint64)
     words = np.lib.stride_tricks.as_strided(spans.content[:8].view(np.uint64), (len(spans.content) - 7,), (1,))
     shortest, longest = int(lengths.min()), int(lengths.max())
-    last = words[starts + lengths - 8]
+    # Texts of one length that lie side by side are strides of the content: nothing has to be looked up.
+    apart = int(starts[1] - starts[0]) if len(starts) > 1 else 1
+    in_step = shortest == longest and apart > 0 and bool((np.diff(starts) == apart).all())
+
+    def words_at(offset: int | Ordinals) -> Hashes:
+        if in_step and isinstance(offset, int):
+            strided: Hashes = words[int(starts[0]) + offset :: apart][: len(starts)]
+            return strided
+        found: Hashes = words[starts + offset]
+        return found
+
+    last = words_at(longest - 8 if in_step else lengths - 8)
     if shortest < 8:  # bytes of the neighbour precede a short text: shift them out
         foreign = np.clip(8 - lengths, 0, 8).astype(np.uint64) * np.uint64(8)
         last = np.where(foreign > 63, np.uint64(0), last >> np.minimum(foreign, np.uint64(63)))
@@ -123,7 +148,7 @@ def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
         inner = lengths > at + 8
         if inner.all():
             hashes = _mixed(hashes)
-            hashes ^= words[starts + at]
+            hashes ^= words_at(at)
             hashes *= seed
         else:
             hashes[inner] = (_mixed(hashes[inner]) ^ words[starts[inner] + at]) * seed
@@ -146,10 +171,10 @@ def _mixed(hashes: Hashes) -> Hashes:
 
 @dataclass(frozen=True)
 class Part:
-    """Distinct hashes of one part of the key space, sorted, and how often each occurs."""
+    """Distinct hashes of one part of the key space, sorted, and those of them that occur more than once."""
 
     hashes: Hashes
-    counts: np.ndarray[Any, np.dtype[np.int64]]
+    repeated: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 class KeySet:
@@ -171,6 +196,11 @@ class KeySet:
         """Free the file."""
         self._file.close()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._held and not self._runs
+
     def add(self, hashes: Hashes) -> None:
         """Add hashes."""
         self._pending.append(hashes)
@@ -178,16 +208,26 @@ class KeySet:
         if self._held >= self._run:
             self._flush()
 
-    def parts(self) -> Iterator[Part]:
-        """Go through all distinct hashes, in order, a part at a time."""
-        self._flush()
+    def parts(self, *others: KeySet) -> Iterator[Part]:
+        """Go through all distinct hashes, in order, a part at a time.
+
+        :param others: bags whose hashes count as well.
+        """
+        sets = (self, *others)
+        for bag in sets:
+            bag._flush()
         for number in range(_PARTS):
-            found = [self._read(*run[number : number + 2]) for run in self._runs]
+            found = [bag._read(*run[number : number + 2]) for bag in sets for run in bag._runs]
             hashes = found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.uint64), *found])
             if len(found) > 1:
-                hashes.sort()
-            first = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
-            yield Part(hashes[first], np.diff(first, append=len(hashes)))
+                hashes.sort(kind="stable")  # merges what is sorted already
+            repeats = hashes[1:] == hashes[:-1]
+            if not repeats.any():
+                yield Part(hashes)
+                continue
+            first = np.flatnonzero(np.concatenate([[True], ~repeats]))
+            distinct = hashes[first]
+            yield Part(distinct, distinct[np.diff(first, append=len(hashes)) > 1])
 
     def _flush(self) -> None:
         if not self._held:

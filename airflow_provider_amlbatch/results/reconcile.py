@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +14,16 @@ import pyarrow.compute as pc
 
 from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
-from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Match, Part, hash_keys, hash_names, may_be_path
+from airflow_provider_amlbatch.results.keys import Hashes, KeySet, Match, hash_keys, hash_names, may_be_path
 
 #: Names that a report shows.
 SHOWN = 20
 _CHUNK = 1 << 17
+_NONE: Hashes = np.empty(0, np.uint64)
 _COUNTED = ("distinct", "duplicates", "dropped", "rejected", "inputs", "missing", "extra")
+
+#: Names one by one, or in Arrow arrays.
+Names = Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class JobCounts:
 class Reconcile:
     """What to compare, and what to do about it.
 
-    :param inputs: names or paths of the inputs, or a function that lists them anew: they are gone through twice.
+    :param inputs: names or paths of the inputs, or a function that lists them anew: they are gone through twice, the
+        first time while rows are read. Arrow arrays of strings, or a list of such arrays, take the least time.
     :param input_column: the column that names the input; the first one when None.
     :param match: how both are compared: ``name`` (last part of the path), ``stem`` (that without its ending) or
         ``path`` (exactly).
@@ -48,7 +54,7 @@ class Reconcile:
     :param require_complete: True when each input needs a row, or the fraction of inputs that do.
     """
 
-    inputs: Sequence[str] | Callable[[], Iterable[str]] | None = None
+    inputs: Names | Callable[[], Names] | None = None
     input_column: str | None = None
     match: Match = "name"
     dedupe_on: tuple[str, ...] | None = None
@@ -150,25 +156,39 @@ class Reconciler:
             )
         self._same = self._key == [self._input_column]
         self._counts_keys = rules.keep is not None or (bool(rules.require_complete) and rules.inputs is None)
-        self._keys, self._names, self._rows = KeySet(), KeySet(), 0
+        # Hashes that are both key and name of a row are held once.
+        self._both, self._keys, self._names, self._rows = KeySet(), KeySet(), KeySet(), 0
+        self._wanted, self._closed = KeySet(), False
+        self._pool = ThreadPoolExecutor(1, "inputs")
+        self._listing: Future[None] | None = None
 
     def __enter__(self) -> Reconciler:
+        if self._rules.inputs is not None:
+            self._listing = self._pool.submit(self._hash_inputs)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._keys.close()
-        self._names.close()
+        self._closed = True
+        self._pool.shutdown()
+        for bag in (self._both, self._keys, self._names, self._wanted):
+            bag.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the next rows."""
         self._rows += batch.num_rows
         hashes = self._hash_key(batch) if self._counts_keys else None
+        if self._rules.inputs is None:
+            if hashes is not None:
+                self._keys.add(hashes)
+            return
+        raw = _as_texts(batch.column(self._input_column))
+        same = self._same and (self._rules.match == "path" or not (self._rules.match == "stem" or may_be_path(raw)))
+        if hashes is not None and same:
+            self._both.add(hashes)
+            return
         if hashes is not None:
             self._keys.add(hashes)
-        if self._rules.inputs is not None:
-            raw = _as_texts(batch.column(self._input_column))
-            same = self._same and (self._rules.match == "path" or not (self._rules.match == "stem" or may_be_path(raw)))
-            self._names.add(hashes if same and hashes is not None else hash_names(raw, self._rules.match))
+        self._names.add(hash_names(raw, self._rules.match))
 
     def finish(self, reread: Callable[[], Iterator[pa.RecordBatch]], rejected: int = 0) -> Findings:
         """Compare.
@@ -177,8 +197,7 @@ class Reconciler:
         :raises DuplicateKeys: there are duplicates and ``keep`` is ``error``.
         :raises IncompleteResult: fewer inputs than ``require_complete`` have a row.
         """
-        distinct, repeated = _count(self._keys.parts())
-        inputs = self._compare_inputs()
+        distinct, repeated, inputs = self._compare()
         doubles, extra_first = _Doubles(repeated), list[str]()
         if len(repeated) or len(inputs.extra):
             start = 0
@@ -232,25 +251,48 @@ class Reconciler:
     def _hash_key(self, batch: pa.RecordBatch, seed: int = 0) -> Hashes:
         return hash_keys([batch.column(name) for name in self._key], seed)
 
-    def _compare_inputs(self) -> _Inputs:
-        if self._rules.inputs is None:
-            return _Inputs()
-        with KeySet() as wanted:
-            for names in self._input_names():
-                wanted.add(hash_names(names, self._rules.match))
-            total, missing, extra = 0, list[Hashes](), list[Hashes]()
-            for want, have in zip(wanted.parts(), self._names.parts(), strict=True):
-                total += len(want.hashes)
-                missing.append(want.hashes[~_member(want.hashes, have.hashes)])
-                extra.append(have.hashes[~_member(have.hashes, want.hashes)])
-        lost = np.concatenate(missing)
-        return _Inputs(total, len(lost), tuple(islice(self._named(lost), SHOWN)), np.concatenate(extra))
+    def _compare(self) -> tuple[int, Hashes, _Inputs]:
+        """Count distinct keys, find those that repeat, and compare names with the inputs, in one walk."""
+        if self._listing is not None:
+            self._listing.result()
+        # Usually a key is a name.
+        one_bag = self._keys.is_empty and self._names.is_empty
+        names = repeat(None) if one_bag else self._names.parts(self._both)
+        distinct, total, repeated, missing, extra = 0, 0, [_NONE], [_NONE], [_NONE]
+        for keys, others, want in zip(self._keys.parts(self._both), names, self._wanted.parts(), strict=False):
+            have = (others or keys).hashes
+            distinct += len(keys.hashes)
+            repeated.append(keys.repeated)
+            total += len(want.hashes)
+            if self._listing is None or np.array_equal(want.hashes, have):
+                continue
+            lost = want.hashes[~_member(want.hashes, have)]
+            missing.append(lost)
+            if len(have) > len(want.hashes) - len(lost):
+                extra.append(have[~_member(have, want.hashes)])
+        every_lost = np.concatenate(missing)
+        first = tuple(islice(self._named(every_lost), SHOWN))
+        return distinct, np.concatenate(repeated), _Inputs(total, len(every_lost), first, np.concatenate(extra))
+
+    def _hash_inputs(self) -> None:
+        for names in self._input_names():
+            if self._closed:
+                return
+            self._wanted.add(hash_names(names, self._rules.match))
 
     def _input_names(self) -> Iterator[pa.Array]:
         inputs = self._rules.inputs
-        listed = iter(inputs() if callable(inputs) else inputs or ())
-        while chunk := list(islice(listed, _CHUNK)):
-            yield pa.array(chunk, pa.string())
+        listed: Any = inputs() if callable(inputs) else inputs
+        if isinstance(listed, pa.Array):
+            listed = (listed,)
+        names = iter(listed.chunks if isinstance(listed, pa.ChunkedArray) else listed)
+        while chunk := list(islice(names, _CHUNK)):
+            if not isinstance(chunk[0], pa.Array):
+                yield pa.array(chunk, pa.string())
+                continue
+            for array in chunk:
+                texts = _as_texts(array)
+                yield from (texts.slice(start, _CHUNK) for start in range(0, len(texts), _CHUNK))
 
     def _named(self, hashes: Hashes) -> Iterator[str]:
         if not len(hashes):
@@ -342,14 +384,6 @@ def without(batch: pa.RecordBatch, start: int, drop: Ordinals) -> pa.RecordBatch
 
 def _as_texts(column: pa.Array) -> pa.Array:
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
-
-
-def _count(parts: Iterator[Part]) -> tuple[int, Hashes]:
-    distinct, repeated = 0, [Hashes((0,), np.uint64)]
-    for part in parts:
-        distinct += len(part.hashes)
-        repeated.append(part.hashes[part.counts > 1])
-    return distinct, np.concatenate(repeated)
 
 
 def _member(hashes: Hashes, of: Hashes) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_amlbatch.results.collect import Collected, collect
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.format import ResultFormat
-from airflow_provider_amlbatch.results.keys import KeySet, hash_keys
+from airflow_provider_amlbatch.results.keys import KeySet, Match, hash_keys, hash_names
 from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
 
 
@@ -117,10 +118,57 @@ def test_a_key_set_counts_as_a_counter_does(batches: list[list[str | None]], run
         for batch in batches:
             keys.add(hash_keys([pa.array(["before", *batch], pa.string()).slice(1)]))
         parts = list(keys.parts())
-    counts = np.concatenate([part.counts for part in parts])
-    assert sorted(counts) == sorted(Counter(key for batch in batches for key in batch).values())
+    repeated = np.concatenate([part.repeated for part in parts])
+    counts = Counter(key for batch in batches for key in batch)
+    wanted = [pa.array([key for key, count in counts.items() if count > 1], pa.string())]
+    assert set(repeated.tolist()) == set(hash_keys(wanted).tolist())
     hashes = np.concatenate([part.hashes for part in parts])
+    assert len(hashes) == len(counts)
     assert (np.diff(hashes.astype(object)) > 0).all()
+
+
+def cut(path: str, match: Match) -> str:
+    name = path if match == "path" else path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name if match == "stem" else name
+
+
+paths = st.lists(st.text("ab/.", max_size=14), max_size=20)
+in_one_folder = st.lists(st.text("ab.", min_size=1, max_size=3).map(lambda name: f"a/b.b/{name}"), max_size=20)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.one_of(paths, in_one_folder), st.sampled_from(["name", "stem", "path"]))
+def test_a_name_hashes_as_what_is_left_of_it(listed: list[str], match: Match) -> None:
+    found = hash_names(pa.array(["x", *listed], pa.string()).slice(1), match)
+    assert found.tolist() == hash_keys([pa.array([cut(path, match) for path in listed], pa.string())]).tolist()
+
+
+@pytest.mark.parametrize("keys", [["name"], ["name", "value"]])
+def test_arrow_arrays_are_listings_too(tmp_path: Path, keys: list[str]) -> None:
+    pairs = [(f"f{number}.csv", number) for number in range(0, 300_000, 2)]
+    names = pa.array([f"in/f{number}.csv" for number in range(300_000)])
+    wanted = {f"f{number}.csv" for number in range(1, 40, 2)}
+    listings = [
+        names,
+        pa.chunked_array([names[:7], names[7:]]),
+        lambda: iter([names[:7], names[7:]]),
+        names.to_pylist(),
+    ]
+    for inputs in listings:
+        found = run(tmp_path, pairs, Reconcile(inputs, dedupe_on=tuple(keys))).reconciliation
+        assert found is not None
+        assert (found.inputs, found.missing, found.extra, found.duplicates) == (300_000, 150_000, 0, 0)
+        assert set(found.missing_first) == wanted
+
+
+def test_a_listing_that_fails_fails_the_task(tmp_path: Path) -> None:
+    def listing() -> Iterator[str]:
+        yield "a"
+        raise OSError("the listing broke")
+
+    with pytest.raises(OSError, match="the listing broke"):
+        run(tmp_path, [("a", 1)], Reconcile(listing))
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_hash_depends_on_the_key_alone_and_tells_similar_keys_apart() -> None:
