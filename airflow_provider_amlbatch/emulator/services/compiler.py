@@ -26,6 +26,7 @@ from airflow_provider_amlbatch.emulator.services.graph import (
     ModuleEntity,
     ModuleNode,
     OutputSetting,
+    RunConfiguration,
 )
 from airflow_provider_amlbatch.emulator.services.parallel_arguments import CommandLine, read_value
 from airflow_provider_amlbatch.emulator.services.reuse import Decision, Place
@@ -145,8 +146,10 @@ class Compiler:
         python = interpreter(environment)
         inputs, dataset_ids, keys = self._inputs(node)
         # Inferred: a pipeline that declares the parameter of this name from the preview sets its nodes with it.
-        assigned = values.get("NodeCount") or self._values.parameters.get("aml_node_count")
-        node_count = _node_count(assigned, configuration.node_count)
+        preview = self._values.parameters.get("aml_node_count") if kind == PARALLEL_STEP else None
+        node_count = _node_count(values.get("NodeCount") or preview, configuration.node_count)
+        if kind == SCRIPT_STEP:
+            _refuse_distributed(module, configuration, node_count)
         places = self._places[node.id]
         outputs = tuple(
             engine.Output(name, str(self._around.locate(place.datastore, place.path))) for name, place in places.items()
@@ -155,11 +158,13 @@ class Compiler:
         references |= {output.name: output.path for output in outputs}
         arguments = self._arguments(node, module, values, dataset_ids, references, is_script=kind == SCRIPT_STEP)
         variables = self._around.variables(run_id) | self._data_variables(node, module, inputs, outputs, dataset_ids)
-        variables |= {str(name): str(value) for name, value in (environment.environment_variables or {}).items()}
+        for given in (environment.environment_variables, configuration.environment_variables):
+            variables |= {str(name): str(value) for name, value in (given or {}).items()}
         variables |= _parameter_variables(module, values)
         parallel = CommandLine.parse(arguments).to_settings(node_count) if kind == PARALLEL_STEP else None
+        delivery = self._around.delivery().model_dump() if parallel is not None else {}
         if parallel is not None:
-            parallel = replace(parallel, **self._around.delivery().model_dump())
+            parallel = replace(parallel, **delivery)
         if parallel is not None and parallel.output_name is not None and parallel.output_name not in places:
             raise BadRequest(f"The step {module.name!r} writes to {parallel.output_name!r}, which is no output of it.")
         step = engine.StepJob(
@@ -188,8 +193,11 @@ class Compiler:
             "arguments": arguments,
             "parameters": {name: value for name, value in values.items() if value is not None},
             "environment": environment.to_wire(exclude_none=True),
+            "environment variables": configuration.environment_variables or {},
             "inputs": keys,
             "node count": node_count,
+            # Rows that came twice are not to be taken for those of a run that should not have them, nor the other way.
+            "delivery": delivery,
         }
         allowed = bool(module.is_deterministic) and not node.regenerate_output
         decision = self._around.reuse(step.name, compared, allowed)
@@ -375,6 +383,19 @@ def _node_count(assigned: str | None, configured: object) -> int:
     if count < 1:
         raise BadRequest(f"'node_count' is {count}; it must be at least 1.", code="InvalidParameterValue")
     return count
+
+
+def _refuse_distributed(module: ModuleEntity, configuration: RunConfiguration, node_count: int) -> None:
+    settings = {
+        "framework": configuration.framework if configuration.framework != "Python" else None,
+        "communicator": configuration.communicator if configuration.communicator != "None" else None,
+        "node_count": node_count if node_count > 1 else None,
+    }
+    for name, value in settings.items():
+        if value:
+            raise Unsupported(
+                f"The step {module.name!r} asks for {name}={value!r}; the emulator runs a script in one Python process."
+            )
 
 
 def _is_bookkeeping(port: str) -> bool:

@@ -164,9 +164,12 @@ class RunConfiguration(Camel):
     """What a node asks of its compute."""
 
     target: str | None = None
+    framework: str | None = None
+    communicator: str | None = None
     node_count: int | None = None
     max_run_duration_seconds: float | None = None
     environment: EnvironmentDefinition | None = None
+    environment_variables: dict[str, Any] | None = None
 
 
 class ModuleNode(Pascal):

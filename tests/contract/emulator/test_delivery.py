@@ -33,3 +33,34 @@ def test_the_command_needs_an_emulator_that_runs(tmp_path: Any) -> None:
     done = CliRunner().invoke(main, ["emulator", "delivery", "--at-least-once", "--state", str(tmp_path)])
     assert done.exit_code == 1
     assert str(tmp_path) in done.output
+
+
+REUSE = """
+dataset = make_files("delivery-data", 10)
+write("src/score.py", DOUBLE)
+step = parallel("delivered", "src", dataset, mini_batch_size="1", allow_reuse=True)
+base = os.environ["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
+
+def go(name, at_least_once):
+    requests.put(base + "/_emulator/delivery", json={"atLeastOnce": at_least_once}).raise_for_status()
+    run = submit(step, "delivery")
+    run.wait_for_completion(show_output=False)
+    (step_run,) = run.get_children()
+    return {"lines": lines(step_run, name), "reused": step_run.properties.get("azureml.reusedrunid"), "id": step_run.id}
+
+try:
+    report(first=go("first", False), doubled=go("doubled", True), last=go("last", False))
+finally:
+    requests.put(base + "/_emulator/delivery", json={})
+"""
+
+
+def test_rows_that_came_twice_are_not_reused_where_they_should_come_once(pipeline_sdk: Any) -> None:
+    told = pipeline_sdk(REUSE)
+    expected = [f"{number:03}.csv: {2 * number}" for number in range(10)]
+    assert told["first"]["lines"] == expected
+    assert told["doubled"]["reused"] is None
+    assert len(told["doubled"]["lines"]) > 10
+    assert set(told["doubled"]["lines"]) == set(expected)
+    assert told["last"]["reused"] == told["first"]["id"]
+    assert told["last"]["lines"] == expected

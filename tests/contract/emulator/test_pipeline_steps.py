@@ -28,7 +28,8 @@ for name in sorted(os.listdir(given.source)):
 run = Run.get_context()
 print("TOLD " + json.dumps({
     "note": given.note, "variable": os.environ["AML_PARAMETER_note"], "same": run.input_datasets["raw"] == given.source,
-    "run": run.id, "experiment": run.experiment.name, "mine": os.environ["MINE"]}))
+    "run": run.id, "experiment": run.experiment.name, "mine": os.environ["MINE"],
+    "also": os.environ.get("ALSO_MINE")}))
 ''')
 write("count/count.py", '''
 import os, sys
@@ -39,6 +40,7 @@ with open(os.path.join(sys.argv[4], "count.txt"), "w") as file:
 from azureml.core.runconfig import RunConfiguration
 configuration = RunConfiguration()
 configuration.environment.environment_variables = {"MINE": "set by me"}
+configuration.environment_variables = {"ALSO_MINE": "and this"}
 prepared = OutputFileDatasetConfig("prepared", destination=(store, "prepared/{run-id}/{output-name}"))
 prepared = prepared.register_on_complete("prepared-data", description="made by a step", tags={"kind": "prepared"})
 prepare = PythonScriptStep(
@@ -171,6 +173,7 @@ def test_a_script_finds_its_arguments_parameters_data_and_run(steps: dict[str, A
         "run": steps["prepare_id"],
         "experiment": "steps",
         "mine": "set by me",
+        "also": "and this",
     }
 
 

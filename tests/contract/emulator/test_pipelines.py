@@ -191,6 +191,13 @@ elsewhere.python.interpreter_path = "/nowhere/python"
 shell = ScriptRunConfig("src", command=["echo", "1"], compute_target=cluster)
 command = CommandStep(name="shell", runconfig=shell.run_config, source_directory="src", command="echo 1")
 many = PipelineParameter("nodes", 9)
+def script(**settings):
+    from azureml.core.runconfig import RunConfiguration
+    configuration = RunConfiguration()
+    for name, value in settings.items():
+        setattr(configuration, name, value)
+    return PythonScriptStep("score.py", "script", compute_target=cluster, source_directory="src",
+                            runconfig=configuration)
 sampled = Dataset.Tabular.from_delimited_files((store, "refused-data/*.csv"), header=False).take(1)
 report(
     command=failure(submit, command, "refused"),
@@ -198,6 +205,8 @@ report(
     interpreter=failure(submit, parallel("elsewhere", "src", dataset, environment=elsewhere), "refused"),
     nodes=failure(submit, parallel("many", "src", dataset, node_count=many), "refused"),
     sampled=failure(submit, parallel("sampled", "src", sampled, mini_batch_size="1MB"), "refused"),
+    mpi=failure(submit, script(communicator="OpenMpi"), "refused"),
+    two=failure(submit, script(node_count=2), "refused"),
     draft=failure(PipelineDraft.create, ws, Pipeline(ws, [parallel("draft", "src", dataset)]), name="draft",
                   experiment_name="refused"),
 )
@@ -212,4 +221,6 @@ def test_what_the_emulator_does_not_do_is_refused_by_name_and_with_advice(pipeli
     assert "'elsewhere' names the interpreter '/nowhere/python'" in told["interpreter"]
     assert "needs 9 nodes of 'cpu', which has at most 2" in told["nodes"]
     assert "'take'" in told["sampled"]
+    assert "communicator='OpenMpi'" in told["mpi"]
+    assert "node_count=2" in told["two"]
     assert "no pipeline drafts" in told["draft"]
