@@ -134,7 +134,8 @@ class StateFolder:
 
         :raises StateError: if the folder was written in a format that this version does not read.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        # Environment variables of steps, data and logs may hold secrets: the folder is its owner's only.
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self.identity_file
         if not file.exists():
             beside = self._write(Identity())

@@ -68,6 +68,11 @@ def test_a_folder_is_one_emulator_for_ever_and_another_is_another(tmp_path: Path
         StateFolder(tmp_path / "a").open()
 
 
+def test_a_folder_is_its_owners_only(tmp_path: Path) -> None:
+    StateFolder(tmp_path / "below" / "state").open()
+    assert (tmp_path / "below" / "state").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_token_ends_with_its_second(tmp_path: Path) -> None:
     clock = Clock()
     clock.freeze(datetime(2026, 3, 1, tzinfo=UTC))
