@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-#: Longest traceback that travels, in characters; the end tells most.
+#: Longest traceback that travels, in characters; the end tells most. Of a message it is the beginning.
 _LONGEST_TRACEBACK = 20_000
 
 
@@ -279,12 +279,13 @@ def _describe(error: BaseException) -> dict[str, Any]:
         stack = head + "".join(traceback.format_exception_only(type(error), error))
     description: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": str(error),
+        "message": str(error)[:_LONGEST_TRACEBACK],
         "traceback": stack[-_LONGEST_TRACEBACK:],
     }
     if any(base.__name__ == "ParallelRunException" for base in type(error).__mro__):
         description["code"] = getattr(error, "code", None) or "Retry.Sleep"
-        description["delay"] = float(getattr(error, "delay_seconds", 0) or 0)
+        delay = getattr(error, "delay_seconds", 0)
+        description["delay"] = float(delay) if isinstance(delay, (int, float)) else 0.0
     return description
 
 

@@ -36,6 +36,15 @@ def test_init_that_fails_ends_the_job(bench: Bench, name: str) -> None:
     assert expected in bench.log("logs/job_result.txt")
 
 
+def test_a_message_without_end_is_cut(bench: Bench) -> None:
+    bench.files(1)
+    bench.script("def run(mini_batch):\n    raise ValueError('far too long ' * 200_000)\n")
+    report = bench.run(bench.step(error_threshold=0, run_max_try=1))
+    assert "ValueError: far too long" in str(report.error_message)
+    assert len(str(report.error_message)) < 30_000
+    assert sum(path.stat().st_size for path in bench.artifacts.rglob("*.txt")) < 500_000
+
+
 def test_init_that_fails_once_is_tried_in_another_process(bench: Bench) -> None:
     bench.files(2)
     bench.script(
