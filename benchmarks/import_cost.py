@@ -1,8 +1,8 @@
 """What it costs a DAG file to name this provider, beside what Airflow itself costs it and beside its neighbours.
 
-Run ``python benchmarks/import_cost.py``. Every subject is imported in fresh processes, all subjects in turn in each round;
-the medians are divided by the median of the base: what every DAG file with a deferrable task imports anyway. Only the
-imports are timed, not the start of the interpreter, which would flatter every ratio.
+Run ``python benchmarks/import_cost.py``. Every subject is imported in fresh processes, all subjects in turn in each
+round; the medians are divided by the median of the base, which every DAG file with a deferrable task imports anyway.
+Only the imports are timed, not the start of the interpreter, which would flatter every ratio.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_provider_amlbatch.get_provider_info import get_provider_info
 
@@ -67,10 +68,10 @@ class Cost:
 
 def public_modules() -> list[str]:
     """List every module whose classes a DAG file may name, from the provider's own metadata."""
-    info = get_provider_info()
+    info: dict[str, Any] = get_provider_info()
     kinds = ("operators", "sensors", "triggers")
     named = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
-    rest = ("timetables.recurrence", "task_groups")
+    rest = ("timetables.recurrence", "task_groups", "retry_policy")
     return [*named, *(f"airflow_provider_amlbatch.{name}" for name in rest)]
 
 
@@ -115,9 +116,8 @@ def main() -> int:
         }
         for name, found in costs.items()
     }
-    print(
-        f"Median of {ROUNDS} fresh processes; {base} costs {statistics.median(c.cpu for c in costs[base]):.2f} s of CPU."
-    )
+    seconds = statistics.median(one.cpu for one in costs[base])
+    print(f"Median of {ROUNDS} fresh processes; {base} costs {seconds:.2f} s of CPU.")
     print(f"{'import':<42}{'CPU':>8}{'wall':>8}{'memory':>8}")
     for subject in subjects():
         ratio = ratios.get(subject.name)
