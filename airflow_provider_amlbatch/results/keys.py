@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 #: What is compared of a path: its last part, that without its ending, or all of it.
 Match = Literal["name", "stem", "path"]
 
-#: Hashes that are held in memory before they are sorted and written out (32 MB).
-RUN = 1 << 22
+#: Hashes that are sorted together, in the processor's cache (2 MB).
+RUN = 1 << 18
+#: Hashes that stay in memory; the runs of the others go to a file (32 MB).
+HELD = 1 << 22
 #: Parts that each run is cut into, by the highest bits of the hash; one part of all runs is in memory at a time.
 _PARTS = 64
 #: Longer keys are hashed one by one.
@@ -180,10 +183,10 @@ class Part:
 class KeySet:
     """A bag of hashes that grows without bound in bounded memory. Close it to free its file."""
 
-    def __init__(self, run: int = RUN) -> None:
-        self._run, self._held, self._pending = run, 0, list[Hashes]()
+    def __init__(self, run: int = RUN, held: int = HELD) -> None:
+        self._run, self._pending, self._pending_size = run, list[Hashes](), 0
+        self._room, self._runs = held, list[tuple[Hashes | int, Ordinals]]()
         self._file = tempfile.TemporaryFile(prefix="amlbatch-keys-")  # noqa: SIM115  closed by close()
-        self._runs: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # of each run, where its parts begin and end
         self._written = 0
 
     def __enter__(self) -> KeySet:
@@ -199,13 +202,13 @@ class KeySet:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was added."""
-        return not self._held and not self._runs
+        return not self._pending_size and not self._runs
 
     def add(self, hashes: Hashes) -> None:
         """Add hashes."""
         self._pending.append(hashes)
-        self._held += len(hashes)
-        if self._held >= self._run:
+        self._pending_size += len(hashes)
+        if self._pending_size >= self._run:
             self._flush()
 
     def parts(self, *others: KeySet) -> Iterator[Part]:
@@ -217,10 +220,10 @@ class KeySet:
         for bag in sets:
             bag._flush()
         for number in range(_PARTS):
-            found = [bag._read(*run[number : number + 2]) for bag in sets for run in bag._runs]
+            found = [bag._read(where, *bounds[number : number + 2]) for bag in sets for where, bounds in bag._runs]
             hashes = found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.uint64), *found])
             if len(found) > 1:
-                hashes.sort(kind="stable")  # merges what is sorted already
+                hashes.sort()
             repeats = hashes[1:] == hashes[:-1]
             if not repeats.any():
                 yield Part(hashes)
@@ -230,18 +233,31 @@ class KeySet:
             yield Part(distinct, distinct[np.diff(first, append=len(hashes)) > 1])
 
     def _flush(self) -> None:
-        if not self._held:
+        """Sort what is pending into a run: an array, or the byte at which it begins in the file; and its parts."""
+        if not self._pending_size:
             return
         run = np.concatenate(self._pending)
-        self._pending, self._held = [], 0
+        self._pending, self._pending_size = [], 0
         run.sort()
-        bounds = np.searchsorted(run, np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(58))
-        self._runs.append(self._written + np.concatenate([[0], bounds, [len(run)]]))
-        self._file.seek(8 * self._written)
-        self._file.write(run.data)
-        self._written += len(run)
+        inner = np.searchsorted(run, np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(58))
+        bounds = np.concatenate([[0], inner, [len(run)]])
+        if len(run) <= self._room:
+            self._room -= len(run)
+            self._runs.append((run, bounds))
+            return
+        _write(self._file.fileno(), run.data.cast("B"), self._written)
+        self._runs.append((self._written, bounds))
+        self._written += run.nbytes
 
-    def _read(self, start: int, end: int) -> Hashes:
-        self._file.seek(8 * int(start))
-        found: Hashes = np.frombuffer(self._file.read(8 * int(end - start)), np.uint64)
+    def _read(self, where: Hashes | int, start: int, end: int) -> Hashes:
+        if not isinstance(where, int):
+            return where[start:end]
+        content = os.pread(self._file.fileno(), 8 * int(end - start), where + 8 * int(start))
+        found: Hashes = np.frombuffer(content, np.uint64)
         return found
+
+
+def _write(file: int, data: memoryview, at: int) -> None:
+    while data:
+        size = os.pwrite(file, data, at)
+        data, at = data[size:], at + size

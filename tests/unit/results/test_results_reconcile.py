@@ -114,7 +114,7 @@ def test_names_are_matched_by_last_part_stem_or_path(tmp_path: Path, match: str,
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=30), max_size=8), st.integers(1, 40))
 def test_a_key_set_counts_as_a_counter_does(batches: list[list[str | None]], run_size: int) -> None:
-    with KeySet(run=run_size) as keys:
+    with KeySet(run=run_size, held=3 * run_size) as keys:
         for batch in batches:
             keys.add(hash_keys([pa.array(["before", *batch], pa.string()).slice(1)]))
         parts = list(keys.parts())
