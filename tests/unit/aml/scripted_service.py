@@ -85,7 +85,8 @@ class ScriptedService(BaseAdapter):
             "properties": {"discoveryUrl": "https://region.test/discovery"},
         })  # fmt: skip
         services = ("api", "history", "studio")
-        self.on("GET", "/discovery", lambda _: dict.fromkeys(services, "https://region.test/"))
+        services = dict.fromkeys(("api", "history", "studio"), "https://region.test/")
+        self.on("GET", "/discovery", lambda _: services)
         self.credential = CountingCredential(lambda: self.now)
 
     def on(self, method: str, pattern: str, handler: Handler) -> None:
