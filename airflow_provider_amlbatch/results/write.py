@@ -30,8 +30,8 @@ _OUTPUT_OF_SUFFIX: dict[str, Output] = {
 
 #: Rows of a Parquet row group.
 ROW_GROUP_ROWS = 1 << 20
-#: A string column is dictionary-encoded when at most this part of its first batch is distinct.
-_REPEATED = 0.5
+#: A column is dictionary-encoded when at most this part of its first rows, so many, is distinct.
+_REPEATED, _LOOKED_AT = 0.5, 1 << 14
 
 
 class Writer(Protocol):
@@ -189,10 +189,11 @@ def json_safe(value: Any) -> Any:
 
 def _repeated_columns(batch: pa.RecordBatch) -> list[str] | bool:
     """Columns worth a dictionary: building one for distinct names costs time and space."""
+    first = batch.slice(0, _LOOKED_AT)
     found = [
         name
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        for name, column in zip(first.schema.names, first.columns, strict=True)
         if not pa.types.is_floating(column.type)
-        and pc.count_distinct(column).as_py() <= _REPEATED * max(1, batch.num_rows)
+        and pc.count_distinct(column).as_py() <= _REPEATED * max(1, first.num_rows)
     ]
     return found or False
