@@ -134,10 +134,11 @@ def _fetch_small(reader: BlobReader, blob: Blob, path: Path, tell: _Arrived) -> 
     partial = _partial(path)
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        with partial.open("wb") as file:
+        with partial.open("wb", buffering=0) as file:
             for piece in reader.read(blob):
                 file.write(piece)
-                digest.update(piece)
+                if blob.md5 is not None:
+                    digest.update(piece)
                 tell(len(piece))
             size = file.tell()
         _verify(blob, digest.digest(), size)
