@@ -145,6 +145,10 @@ class ScheduleService:
 
         :raises BadRequest: if the schedule could not fire any more, or would become one of the other kind.
         """
+        with self._ticking:  # what is being fired now has fired when the change is answered for, and nothing after it
+            return self._update(schedule_id, given)
+
+    def _update(self, schedule_id: str, given: Schedule) -> Schedule:
         kept = self._schedules.get(schedule_id)
         if kept is None:
             raise NotFound(f"There is no schedule with the id {schedule_id!r}.", code="ScheduleNotFound")
@@ -198,10 +202,13 @@ class ScheduleService:
         with self._ticking:
             now = self._clock.now()
             for schedule in self._schedules.find(EntityStatus=ACTIVE):
-                if schedule.schedule_type == DATA_STORE:
-                    self._poll(schedule, now)
-                else:
-                    self._recur(schedule, now)
+                try:
+                    if schedule.schedule_type == DATA_STORE:
+                        self._poll(schedule, now)
+                    else:
+                        self._recur(schedule, now)
+                except ServiceError as refusal:  # such as a datastore that was deleted; the others go on
+                    self._note(schedule, refusal.message)
 
     def _recur(self, schedule: ScheduleDocument, now: datetime) -> None:
         assert schedule.recurrence is not None
@@ -250,13 +257,16 @@ class ScheduleService:
             else:
                 self._runs.submit_pipeline(str(schedule.pipeline_id), given, schedule_id=schedule.id, properties=said)
         except ServiceError as refusal:
-            log.warning("The schedule %s started no run: %s", schedule.id, refusal.message)
             error = refusal.message
+        self._note(schedule, error)
 
+    def _note(self, schedule: ScheduleDocument, error: str | None) -> None:
         def change(kept: ScheduleDocument) -> None:
             kept.last_error = error
 
         if error != schedule.last_error:
+            if error is not None:
+                log.warning("The schedule %s started no run: %s", schedule.id, error)
             self._schedules.update(schedule.id, change)
 
     def _advance(self, schedule_id: str, until: datetime) -> None:
