@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_amlbatch.emulator.engine.ledger import Ledger
 from airflow_provider_amlbatch.emulator.engine.logs import StepLogs
@@ -12,6 +12,20 @@ from airflow_provider_amlbatch.emulator.engine.pool import Worker
 
 #: Seconds between two progress lines.
 _INTERVAL = 10.0
+
+
+class _WorkerRow(NamedTuple):
+    node: int
+    name: str
+    processed: int
+    failures: int
+    busy_seconds: float
+
+
+def _row(worker: Worker) -> _WorkerRow:
+    return _WorkerRow(
+        worker.plan.node, worker.plan.name, worker.processed, worker.failures, round(worker.busy_seconds, 3)
+    )
 
 
 class Summary:
@@ -29,6 +43,8 @@ class Summary:
         self._next_look = self._started
         self._said_scheduled = False
         self._workers: list[Worker] = []
+        # A long job may go through thousands of processes: of those that ended only their line is kept.
+        self._ended: list[_WorkerRow] = []
         self._first_traceback: str | None = None
         #: The last line of the first traceback: what a user wants to read first.
         self.first_error: str | None = None
@@ -40,6 +56,8 @@ class Summary:
 
     def worker_ended(self, worker: Worker, why: str) -> None:
         """Take note of a worker's end."""
+        self._workers.remove(worker)
+        self._ended.append(_row(worker))
         self._logs.master(f"{worker.plan.name} on node {worker.plan.node} ended: {why}")
 
     def error(self, worker: Worker, what: str, error: dict[str, Any]) -> None:
@@ -111,25 +129,23 @@ class Summary:
         )
 
     def _tables(self) -> None:
-        rows = [
-            [worker.plan.node, worker.plan.name, worker.processed, worker.failures, round(worker.busy_seconds, 3)]
-            for worker in self._workers
-        ]
-        self._logs.table("process_summary", ["node", "process", "processed", "failed_tries", "busy_seconds"], rows)
-        nodes: dict[int, list[Worker]] = {}
-        for worker in self._workers:
-            nodes.setdefault(worker.plan.node, []).append(worker)
-        rows = [
+        rows = sorted([*self._ended, *map(_row, self._workers)])
+        columns = ["processed", "failed_tries", "busy_seconds"]
+        self._logs.table("process_summary", ["node", "process", *columns], [list(row) for row in rows])
+        nodes: dict[int, list[_WorkerRow]] = {}
+        for row in rows:
+            nodes.setdefault(row.node, []).append(row)
+        sums = [
             [
                 node,
-                len(workers),
-                sum(worker.processed for worker in workers),
-                sum(worker.failures for worker in workers),
-                round(sum(worker.busy_seconds for worker in workers), 3),
+                len(members),
+                sum(member.processed for member in members),
+                sum(member.failures for member in members),
+                round(sum(member.busy_seconds for member in members), 3),
             ]
-            for node, workers in nodes.items()
+            for node, members in nodes.items()
         ]
-        self._logs.table("node_summary", ["node", "processes", "processed", "failed_tries", "busy_seconds"], rows)
+        self._logs.table("node_summary", ["node", "processes", *columns], sums)
 
     @property
     def _seconds(self) -> float:
