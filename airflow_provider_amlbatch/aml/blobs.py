@@ -27,7 +27,9 @@ def container_client(session: Session, name: str) -> ContainerClient:
         raise ArgumentError(
             f"Datastore {name!r} is of type {found.data_store_type}; only datastores on Azure blob storage can be read."
         )
-    options: dict[str, Any] = {"retry_total": 5}
+    # The library's own first pause is 15 s, which is long for one lost answer to a listing.
+    options: dict[str, Any] = {"retry_total": 5, "initial_backoff": 2, "random_jitter_range": 1}
+    options["raw_response_hook"] = _try_again_when_throttled
     if session.settings.ca_bundle:
         options["connection_verify"] = session.settings.ca_bundle
     return ContainerClient(
@@ -38,6 +40,14 @@ def container_client(session: Session, name: str) -> ContainerClient:
 def account_url(section: AzureStorage) -> str:
     """Write the address of a storage account. The endpoint may carry a port, and a user part in front of its host."""
     return f"{section.protocol or 'https'}://{section.account_name}.blob.{section.endpoint or 'core.windows.net'}"
+
+
+def _try_again_when_throttled(response: Any) -> None:
+    # The library repeats after a 503 and after an error on the wire, and takes a 429 for an answer.
+    if response.http_response.status_code == 429:
+        from azure.core.exceptions import ServiceResponseError
+
+        raise ServiceResponseError("The storage account asks for fewer requests (429).")
 
 
 def _credential(section: AzureStorage, session: Session) -> Any:
