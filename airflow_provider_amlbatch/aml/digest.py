@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from airflow_provider_amlbatch.aml import artifact, history
+from airflow_provider_amlbatch.aml import artifact, history, pipelines
 from airflow_provider_amlbatch.aml.errors import AzureMLBatchError, redact
 from airflow_provider_amlbatch.aml.history import JobCost, Run
 from airflow_provider_amlbatch.aml.outcome import RunOutcome, error_of
-from airflow_provider_amlbatch.aml.outputs import step_runs
+from airflow_provider_amlbatch.aml.outputs import NODE_ID, step_runs
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.status import RunStatus
 
@@ -76,22 +78,57 @@ def _of_step(session: Session, step: Run, outcome: RunOutcome) -> Iterator[str]:
     yield f"Step {step.name!r} ({step.run_id}) ended as {step.status}{'.' if repeated else f': {_error(*told)}'}"
     try:
         logs = _Logs(session, step)
-        result = logs.first(_RESULT) or ""
-        reason = re.search(r"^Reason: (.+)$", result, re.MULTILINE)
-        if reason:
-            yield f"Reason: {reason[1]}"
         report = logs.first(_MINI_BATCHES)
-        if report and (counts := count(report)):
+        counts = count(report) if report else None
+        if reason := _broken_rule(session, outcome.run_id, step, counts) or _stated_reason(logs):
+            yield f"Reason: {reason}"
+        if counts:
             yield f"Counts: {counts}"
         traceback = next((found for text in logs.texts(_ERROR_LOGS) if (found := first_traceback(text))), None)
         if traceback:
             yield "The first error of the script:"
             yield from (f"    {line}" for line in traceback)
+    except AzureMLBatchError as error:
+        yield f"(Its logs could not be read: {error})"
+    try:
         cost = session.send(history.get_run_details(step.run_id)).job_cost
         if cost and (spent := _cost(cost)):
             yield f"Cost: {spent}"
     except AzureMLBatchError as error:
-        yield f"(Its logs could not be read: {error})"
+        yield f"(Its cost could not be read: {error})"
+
+
+def _stated_reason(logs: _Logs) -> str | None:
+    stated = re.search(r"^Reason: (.+)$", logs.first(_RESULT) or "", re.MULTILINE)
+    return stated and stated[1]
+
+
+def _broken_rule(session: Session, run_id: str, step: Run, counts: Counts | None) -> str | None:
+    """Name the threshold that was exceeded. The SDK writes it into the graph, beside the step."""
+    if counts is None or not counts.failed_items:
+        return None
+    try:
+        graph_id = session.send(pipelines.get_pipeline_run(run_id)).graph_id
+        graph = session.send(pipelines.get_graph(graph_id)) if graph_id else {}
+        threshold = error_threshold(graph, step.tags.get(NODE_ID) or step.properties.get(NODE_ID))
+    except AzureMLBatchError as error:
+        log.debug("The graph of run %s cannot be read: %s", run_id, error)
+        return None
+    if threshold is None or not 0 <= threshold < counts.failed_items:
+        return None
+    return f"error_threshold {threshold:,} exceeded by {counts.failed_items:,} failed items."
+
+
+def error_threshold(graph: Mapping[str, Any], node_id: str | None) -> int | None:
+    """Read a parallel step's error_threshold out of a graph; None where it is not told."""
+    for node in graph.get("ModuleNodes") or []:
+        for parameter in (node.get("ModuleMetadataParameters") or []) if node.get("Id") == node_id else []:
+            if parameter.get("Name") == "BatchInferencingMetaData":
+                try:
+                    return int(json.loads(parameter["Value"])["ErrorThreshold"])
+                except (ValueError, TypeError, KeyError):
+                    return None
+    return None
 
 
 class _Logs:
@@ -147,6 +184,8 @@ def count(report: str) -> Counts | None:
         plain = {_word(name): value for name, value in row.items() if name is not None}
         if identity := plain.get("minibatchid"):
             last[identity] = plain
+    if not last:
+        return None
     try:
         return Counts(
             items=sum(int(row["total"]) for row in last.values()),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 
 from airflow_provider_amlbatch.aml import history
 from airflow_provider_amlbatch.aml.errors import (
@@ -28,6 +29,7 @@ from airflow_provider_amlbatch.aml.errors import (
 )
 from airflow_provider_amlbatch.aml.history import Run
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
+from airflow_provider_amlbatch.aml.progress import ProgressReader
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 
@@ -72,19 +74,22 @@ class RunWatcher:
     """
 
     def __init__(self, open_session: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
-        self._open_session = open_session
+        self._session = cache(open_session)
         self._clock = clock
-        self._session: Session | None = None
         self._waiters: set[_Waiter] = set()
         self._not_before = 0.0
         self._bulk_refused = False
         self._changed = threading.Condition(threading.RLock())
+        self._progress = ProgressReader(self._session, clock)
         self._thread: threading.Thread | None = None
 
-    def watch(self, run_id: str, poll_interval: float) -> Future[RunOutcome]:
+    def watch(
+        self, run_id: str, poll_interval: float, on_progress: Callable[[str], None] | None = None
+    ) -> Future[RunOutcome]:
         """Wait for the end of a run.
 
         :param poll_interval: seconds between two questions about it; they grow by half during a long wait.
+        :param on_progress: takes a line whenever the run has got further; called in a thread of the watcher.
         :return: a future of the outcome. Cancel it to stop waiting; the run itself is not touched.
         """
         waiter = self.add(run_id, poll_interval)
@@ -92,6 +97,9 @@ class RunWatcher:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="amlbatch-run-watcher", daemon=True)
                 self._thread.start()
+        if on_progress is not None:
+            self._progress.add(run_id, poll_interval, on_progress, lambda: not waiter.future.done())
+            self._progress.start()
         return waiter.future
 
     def add(self, run_id: str, poll_interval: float) -> _Waiter:
@@ -157,7 +165,7 @@ class RunWatcher:
         for start in range(0, len(ids), history.BULK):
             chunk = ids[start : start + history.BULK]
             try:
-                session = self._session = self._session or self._open_session()
+                session = self._session()
                 yield from self._ask_singly(session, chunk) if self._bulk_refused else self._ask_bulk(session, chunk)
             except AzureMLBatchError as error:
                 self._heed(error)

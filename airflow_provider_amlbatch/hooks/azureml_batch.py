@@ -163,7 +163,7 @@ class AzureMLBatchHook(BaseHook):
         return True
 
     def wait(self, run_id: str, poll_interval: float = 30.0, timeout: float | None = None) -> RunOutcome:
-        """Wait here until a run is over.
+        """Wait here until a run is over, and log how far it has got.
 
         :param poll_interval: seconds between two questions.
         :param timeout: seconds after which to give up; the run goes on.
@@ -171,7 +171,7 @@ class AzureMLBatchHook(BaseHook):
         """
         from airflow_provider_amlbatch.aml.watcher import watcher_of
 
-        watched = watcher_of(self.session.settings).watch(run_id, poll_interval)
+        watched = watcher_of(self.session.settings).watch(run_id, poll_interval, self.log.info)
         try:
             return watched.result(timeout)
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
@@ -99,7 +100,8 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
 
         try:
             settings = await AzureMLBatchHook.read_settings(self.azureml_conn_id)
-            watched = (await asyncio.to_thread(_watcher_of, settings)).watch(self.run_id, self.poll_interval)
+            watcher = await asyncio.to_thread(_watcher_of, settings)
+            watched = watcher.watch(self.run_id, self.poll_interval, self._progress_teller())
             async with asyncio.timeout(_seconds_until(self.execution_deadline)):
                 outcome = await asyncio.wrap_future(watched)
         except TimeoutError:
@@ -109,6 +111,16 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         if self.ends_task and outcome.succeeded:
             return TaskSuccessEvent(xcoms={"return_value": self.run_id})
         return TriggerEvent(outcome.to_json())
+
+    def _progress_teller(self) -> Callable[[str], None]:
+        """Make a function that writes a line into the task's log, from whatever thread."""
+        # The triggerer finds the task's log by the context of this coroutine.
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+
+        def tell(line: str) -> None:
+            loop.call_soon_threadsafe(self.log.info, line, context=context)
+
+        return tell
 
     async def _cancel_if_killed(self) -> None:
         """Cancel the run unless the task still waits for it.

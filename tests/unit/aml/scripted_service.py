@@ -84,7 +84,6 @@ class ScriptedService(BaseAdapter):
             "id": SETTINGS.workspace_scope, "name": "ws", "location": "here",
             "properties": {"discoveryUrl": "https://region.test/discovery"},
         })  # fmt: skip
-        services = ("api", "history", "studio")
         services = dict.fromkeys(("api", "history", "studio"), "https://region.test/")
         self.on("GET", "/discovery", lambda _: services)
         self.credential = CountingCredential(lambda: self.now)

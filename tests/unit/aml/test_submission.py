@@ -146,7 +146,7 @@ def test_no_experiment_means_no_run(service: Service) -> None:
 
 def run(status: str, key: SubmissionKey = KEY, minute: int = 0) -> Run:
     at = f"2026-11-21T00:{minute:02}:00Z"
-    return Run(run_id=f"{status}-{minute}", status=status, tags=dict(key.tags), created_utc=at)  # type: ignore[arg-type]
+    return Run(run_id=f"{status}-{minute}", status=status, tags=dict(key.tags), created_utc=at)
 
 
 OTHER_GENERATION = SubmissionKey(KEY.value, "2")
