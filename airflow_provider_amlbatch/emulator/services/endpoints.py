@@ -106,6 +106,7 @@ class EndpointService:
         """Replace what can change of an endpoint: versions, default, status, name, description, tags.
 
         :raises BadRequest: if the default is none of the versions, or a version names no pipeline.
+        :raises Conflict: if the new name is another's.
         """
         self.get(endpoint_id)
         versions = [version.version for version in given.pipeline_version_list]
@@ -127,7 +128,10 @@ class EndpointService:
             kept.tags = given.tags
             kept.last_modified_date = self._clock.now()
 
-        self._endpoints.update(endpoint_id, change)
+        with self._store.transaction():
+            if given.name and any(other.id != endpoint_id for other in self._endpoints.find(Name=given.name)):
+                raise Conflict(f"There is a pipeline endpoint with the name {given.name!r} already.")
+            self._endpoints.update(endpoint_id, change)
         return self.get(endpoint_id)
 
     def submit(

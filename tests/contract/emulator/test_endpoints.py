@@ -117,3 +117,14 @@ def test_an_endpoint_cannot_be_given_a_default_that_it_does_not_have(
     answer = session.put(f"{base}/{entity['Id']}", json=entity | {"DefaultVersion": "5"})
     assert answer.status_code == 400
     assert "'5'" in answer.json()["Error"]["Message"]
+
+
+def test_an_endpoint_cannot_take_the_name_of_another(emulator: ServedEmulator, told: dict[str, Any]) -> None:
+    base = f"{emulator.url}/pipelines/v1.0{emulator.scope}/PipelineEndpoints"
+    session = emulator.session()
+    first = session.get(f"{base}/Name", params={"Name": "nightly"}).json()
+    pipeline_id = first["PipelineVersionList"][0]["PipelineId"]
+    second = session.post(f"{base}/Create", json={"Name": "second", "PipelineId": pipeline_id}).json()
+    assert session.put(f"{base}/{second['Id']}", json=second | {"Name": "nightly"}).status_code == 409
+    assert session.put(f"{base}/{second['Id']}", json=second | {"Name": "renamed"}).status_code == 200
+    assert session.get(f"{base}/Name", params={"Name": "nightly"}).json()["Id"] == first["Id"]
