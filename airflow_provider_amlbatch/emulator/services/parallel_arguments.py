@@ -193,6 +193,13 @@ def _percent(text: str) -> float:
     return value
 
 
+def _duration(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("it must be a number of seconds")
+    return value
+
+
 def _logging_level(text: str) -> str:
     if text not in _LOGGING_LEVELS:
         raise ValueError(f"it must be one of {', '.join(_LOGGING_LEVELS)}")
@@ -220,7 +227,7 @@ def _keys(text: str) -> tuple[str, ...] | None:
 
 
 def _seconds(settings: dict[str, str], name: str) -> float | None:
-    return read_value(name, settings[name], float) if name in settings else None
+    return read_value(name, settings[name], _duration) if name in settings else None
 
 
 def _count(settings: dict[str, str], name: str) -> int | None:

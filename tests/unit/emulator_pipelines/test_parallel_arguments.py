@@ -117,6 +117,12 @@ def test_a_number_of_empty_mini_batches_that_cannot_be_is_refused() -> None:
         line("--rank_mini_batch_count", "many").to_settings(1)
 
 
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
+def test_a_time_that_cannot_be_is_refused_by_name(value: str) -> None:
+    with pytest.raises(BadRequest, match="progress_update_timeout"):
+        line(f"--progress_update_timeout={value}").to_settings(1)
+
+
 @pytest.mark.parametrize("name", ["metrics_name_prefix", "push_metrics_to_parent", "copy_logs_to_parent"])
 def test_what_the_emulator_does_not_do_is_refused_by_name(name: str) -> None:
     with pytest.raises(Unsupported, match=name):
