@@ -354,4 +354,5 @@ def _cost(run: Run) -> JobCost:
         return JobCost()
     seconds = max((run.end_time_utc - run.start_time_utc).total_seconds(), 0)
     nodes = int(run.properties.get("emulator.nodeCount") or 1)
+    # Inferred: one core a node, whatever the size of the machines, and nothing for the pipeline itself.
     return JobCost(charged_node_utilization_seconds=seconds * nodes, charged_cpu_core_seconds=seconds * nodes)
