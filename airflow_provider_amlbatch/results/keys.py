@@ -54,9 +54,7 @@ def hash_names(names: pa.Array, match: Match) -> Hashes:
     if match == "path":
         return hash_keys([names])
     stem = match == "stem"
-    hashes: Hashes = np.concatenate(
-        [_hash(_last_parts(_spans(piece), stem=stem), _SEEDS[0]) for piece in _pieces(names)]
-    )
+    hashes: Hashes = np.concatenate([_hash(_last_parts(piece, stem=stem), _SEEDS[0]) for piece in _pieces(names)])
     return hashes
 
 
@@ -96,10 +94,11 @@ def _spans(texts: pa.Array) -> _Spans:
     return _Spans(content, offsets[:-1] - (first - 8), np.diff(offsets), nulls)
 
 
-def _last_parts(spans: _Spans, *, stem: bool) -> _Spans:
-    """Shorten spans to what follows their last slash, and for stems to what precedes the last dot of that."""
+def _last_parts(texts: pa.Array, *, stem: bool) -> _Spans:
+    """Find the spans of what follows their last slash, and for stems to what precedes the last dot of that."""
+    spans = _spans(texts)
     starts, ends = spans.starts, spans.starts + spans.lengths
-    folder = _common_folder(spans)
+    folder = _common_folder(texts, spans)
     slashes = np.empty(0, np.int64) if folder else np.flatnonzero(spans.content == ord("/"))
     starts = starts + folder
     if len(slashes):
@@ -112,16 +111,17 @@ def _last_parts(spans: _Spans, *, stem: bool) -> _Spans:
     return _Spans(spans.content, starts, ends - starts, spans.nulls)
 
 
-def _common_folder(spans: _Spans) -> int:
-    """Return how many bytes the folder takes that all paths lie in, 0 when there is no such folder."""
-    first = spans.content[spans.starts[0] : spans.starts[0] + spans.lengths[0]] if len(spans.starts) else spans.content
-    slashes = np.flatnonzero(first == ord("/"))
-    if not len(slashes) or int(spans.lengths.min()) <= (size := int(slashes[-1]) + 1):
+def _common_folder(texts: pa.Array, spans: _Spans) -> int:
+    """Return how many bytes the folder takes that all paths lie in and none leaves, 0 when there is no such folder."""
+    if not len(texts) or not texts[0].is_valid:
         return 0
-    if np.count_nonzero(spans.content == ord("/")) != len(slashes) * len(spans.starts):
+    folder, slash, _ = texts[0].as_py().rpartition("/")
+    size = len((folder + slash).encode())
+    if not slash or int(spans.lengths.min()) <= size:
         return 0
-    same = all(bool((spans.content[spans.starts + at] == first[at]).all()) for at in range(size))
-    return size if same else 0
+    if np.count_nonzero(spans.content == ord("/")) != (folder.count("/") + 1) * len(texts):
+        return 0
+    return size if pc.all(pc.starts_with(texts, folder + slash)).as_py() else 0
 
 
 def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
