@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def as_lines(elements: list[Any]) -> bytes:
 
 
 def as_rows(frames: list[pd.DataFrame], **options: Any) -> bytes:
-    text = "".join(frame.to_csv(**{"sep": " ", "header": False, "index": False} | options) for frame in frames)
+    to_csv: dict[str, Any] = {"sep": " ", "header": False, "index": False} | options
+    text = "".join(frame.to_csv(**to_csv) for frame in frames)
     return text.encode()
 
 
@@ -131,7 +133,7 @@ def test_collect_writes_what_the_script_returned(tmp_path: Path, suffix: str) ->
     source = tmp_path / "parallel_run_step.txt"
     source.write_bytes(as_lines(elements))
     collected = collect(source, tmp_path / f"out.{suffix}")
-    readers = {
+    readers: dict[str, Callable[[str], pd.DataFrame]] = {
         "parquet": pd.read_parquet,
         "csv": lambda path: pd.read_csv(path, dtype={"name": str}),
         "jsonl": lambda path: pd.read_json(path, lines=True, dtype={"name": str}, precise_float=True),
