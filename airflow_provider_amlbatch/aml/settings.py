@@ -140,13 +140,15 @@ def _plain_names(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(conn_id: str, source: str, value: Any) -> str | None:
-    if value is None or value == "":
+    if value is None:
         return None
     if not isinstance(value, str):
         raise ConnectionSettingsError(
             f"Field {source!r} of connection {conn_id!r} is a {type(value).__name__}; it must be a text."
         )
-    return value.strip()
+    if source == "password":
+        return value or None  # blanks may belong to it
+    return value.strip() or None
 
 
 def _check(conn_id: str, values: Mapping[str, str | None]) -> None:
