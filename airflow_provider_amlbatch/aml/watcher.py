@@ -80,6 +80,7 @@ class RunWatcher:
         self._not_before = 0.0
         self._bulk_refused = False
         self._changed = threading.Condition(threading.RLock())
+        self._asleep_until = 0.0
         self._progress = ProgressReader(self._session, clock)
         self._thread: threading.Thread | None = None
 
@@ -108,7 +109,10 @@ class RunWatcher:
         waiter = _Waiter(run_id, poll_interval, since=now, due=now)
         with self._changed:
             self._waiters.add(waiter)
-            self._changed.notify()
+            # The thread goes through all waiters when it wakes: a thousand that come together wake it once.
+            if max(now, self._not_before) < self._asleep_until:
+                self._asleep_until = 0.0
+                self._changed.notify()
         waiter.future.add_done_callback(lambda _: self._forget(waiter))
         return waiter
 
@@ -139,6 +143,7 @@ class RunWatcher:
                     return
                 delay = due - self._clock()
                 if delay > 0:
+                    self._asleep_until = due
                     self._changed.wait(delay)
                     continue
             try:
@@ -150,7 +155,8 @@ class RunWatcher:
     def _forget(self, waiter: _Waiter) -> None:
         with self._changed:
             self._waiters.discard(waiter)
-            self._changed.notify()
+            if not self._waiters:
+                self._changed.notify()
 
     def _fail_all(self, error: Exception) -> None:
         with self._changed:
