@@ -27,7 +27,7 @@ def hook(emulator: ServedEmulator) -> AzureMLBatchHook:
     container, size = hook.container_client("workspaceblobstore"), ROWS // FILES
     for first in range(0, ROWS, size):
         lines = [f"id-{number:06d},{number % 1000}" for number in range(first, first + size)]
-        container.upload_blob(f"numbers/{first:06d}.csv", "\n".join(["id,number", *lines, ""]), overwrite=True)
+        container.upload_blob(f"numbered-rows/{first:06d}.csv", "\n".join(["id,number", *lines, ""]), overwrite=True)
     return hook
 
 

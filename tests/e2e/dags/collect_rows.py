@@ -16,7 +16,7 @@ pipeline = BatchPipeline(
         name="double",
         source_directory=Path(__file__).parent / "scripts",
         entry_script="answer_each_row.py",
-        inputs=[Input("numbers", path="numbers/*.csv", kind="tabular")],
+        inputs=[Input("numbers", path="numbered-rows/*.csv", kind="tabular")],
         output=Output("doubled"),
         environment=Environment("rows", pip_packages=["azureml-defaults"]),
         compute_target=Compute("cpu-rows", vm_size="STANDARD_D2_V2", max_nodes=1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys  # the SDK works in a process of its own: in this one it may know another emulator
 from pathlib import Path
 
 from airflow.sdk import DAG
@@ -26,7 +27,13 @@ score = ParallelRun(
 
 with DAG("publish_for_schedules", schedule=None):
     AzureMLRegisterModelOperator(
-        task_id="register", model_name="breast-cancer", model_path=str(SAMPLE / "model.joblib")
+        task_id="register",
+        model_name="breast-cancer",
+        model_path=str(SAMPLE / "model.joblib"),
+        sdk_python=sys.executable,
     ) >> AzureMLPublishPipelineOperator(
-        task_id="publish", pipeline=BatchPipeline("score-patients", score), endpoint="score-patients"
+        task_id="publish",
+        pipeline=BatchPipeline("score-patients", score),
+        endpoint="score-patients",
+        sdk_python=sys.executable,
     )
