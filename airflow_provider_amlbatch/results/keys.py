@@ -33,6 +33,9 @@ _PIECE = 1 << 14
 
 _SEEDS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _MIX = np.uint64(0xD6E8FEB86659FD93)
+#: Its multiples up to 8 differ in their highest byte, which is free in texts of fewer than 8 bytes: no two short texts
+#: of different lengths become one word, as they would if the length itself were mixed in ("" and "\x01").
+_LENGTH = np.uint64(0xA0761D6478BD642F)
 _HALF = np.uint64(32)
 
 
@@ -146,7 +149,7 @@ def _hash(spans: _Spans, seed: np.uint64) -> Hashes:
     if shortest < 8:  # bytes of the neighbour precede a short text: shift them out
         foreign = np.clip(8 - lengths, 0, 8).astype(np.uint64) * np.uint64(8)
         last = np.where(foreign > 63, np.uint64(0), last >> np.minimum(foreign, np.uint64(63)))
-    hashes = (last ^ lengths.astype(np.uint64)) * seed
+    hashes = (last ^ lengths.astype(np.uint64) * _LENGTH) * seed
     for at in range(0, min(longest, _LONG) - 8, 8):
         inner = lengths > at + 8
         if inner.all():

@@ -127,6 +127,15 @@ def test_a_key_set_counts_as_a_counter_does(batches: list[list[str | None]], run
     assert (np.diff(hashes.astype(object)) > 0).all()
 
 
+def test_no_two_short_keys_share_a_hash() -> None:
+    bytes_of_ascii = [chr(code) for code in range(128)]
+    keys = ["\0" * zeros + text for zeros in range(7) for text in ("", *bytes_of_ascii)]
+    keys += [first + second for first in bytes_of_ascii for second in bytes_of_ascii]
+    distinct = sorted(set(keys))
+    for seed in (0, 1):
+        assert len(set(hash_keys([pa.array(distinct)], seed).tolist())) == len(distinct)
+
+
 def cut(path: str, match: Match) -> str:
     name = path if match == "path" else path.rpartition("/")[2]
     return name.rpartition(".")[0] or name if match == "stem" else name
