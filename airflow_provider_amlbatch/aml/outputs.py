@@ -11,6 +11,8 @@ from airflow_provider_amlbatch.aml.pipelines import NodeOutput
 from airflow_provider_amlbatch.aml.session import Session
 
 NODE_ID = "azureml.nodeid"
+#: Property of a step run that took over the outputs of an earlier one: that one's id.
+REUSED_RUN_ID = "azureml.reusedrunid"
 #: Bookkeeping of the SDK, not data.
 _NOT_DATA = frozenset({"_run_after_output"})
 
@@ -20,6 +22,7 @@ class OutputPlace:
     """A folder on a datastore that a step wrote.
 
     :param path: relative to the datastore's container, without slashes around it.
+    :param reused_run_id: the earlier step run that wrote it, when this one was not run again.
     """
 
     run_id: str
@@ -28,6 +31,7 @@ class OutputPlace:
     output: str
     datastore: str
     path: str
+    reused_run_id: str | None = None
 
 
 def step_runs(session: Session, run_id: str) -> list[Run]:
@@ -72,7 +76,8 @@ def _place(run_id: str, child: Run, name: str, output: NodeOutput) -> OutputPlac
     if blob is None or not blob.aml_data_store_name:
         raise UnexpectedReplyError(f"Output {name!r} of step run {child.run_id} does not lie on a blob datastore.")
     path = (blob.relative_path or "").strip("/")
-    return OutputPlace(run_id, child.run_id, child.name or child.run_id, name, blob.aml_data_store_name, path)
+    step, reused = child.name or child.run_id, child.properties.get(REUSED_RUN_ID) or None
+    return OutputPlace(run_id, child.run_id, step, name, blob.aml_data_store_name, path, reused)
 
 
 def _known_steps(session: Session, run_id: str) -> str:

@@ -10,6 +10,7 @@ import click
 
 from airflow_provider_amlbatch.cli.connection import conn_id_option, session_of, told
 from airflow_provider_amlbatch.results.format import Kind
+from airflow_provider_amlbatch.results.reconcile import OnExtra, Reconcile
 
 if TYPE_CHECKING:
     from airflow_provider_amlbatch.results.collect import Collected
@@ -30,6 +31,21 @@ def results() -> None:
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="How rows are written; otherwise a sample tells.")
 @click.option("--delimiter", help="What separates fields.")
 @click.option("--columns", help="Names of the columns, separated by commas.")
+@click.option("--input-path", help="Folder or glob of the inputs on a datastore: the rows are compared with it.")
+@click.option("--input-datastore", default="workspaceblobstore", show_default=True, help="Datastore of --input-path.")
+@click.option(
+    "--require-complete",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Fail when fewer inputs than this part have a row; 1 for all. Without --input-path the job's counts tell.",
+)
+@click.option(
+    "--on-extra",
+    type=click.Choice(get_args(OnExtra)),
+    default="warn",
+    show_default=True,
+    help="What becomes of a row whose key is no input.",
+)
 @click.option("--column", help="Column to count, or to draw the histogram of; the last one by default.")
 @click.option("--rows", type=click.IntRange(0, 10_000), default=10, show_default=True, help="So many rows.")
 @click.option("--save", type=_FILE, help="Keep the table: a file that ends with .parquet, .csv or .jsonl.")
@@ -45,6 +61,10 @@ def show(
     kind: Kind | None,
     delimiter: str | None,
     columns: str | None,
+    input_path: str | None,
+    input_datastore: str,
+    require_complete: float,
+    on_extra: OnExtra,
     column: str | None,
     rows: int,
     save: Path | None,
@@ -56,10 +76,11 @@ def show(
     from rich.console import Console
 
     from airflow_provider_amlbatch.results.format import ResultFormat
-    from airflow_provider_amlbatch.results.of_run import collect_run
+    from airflow_provider_amlbatch.results.of_run import Inputs, collect_run
     from airflow_provider_amlbatch.results.summary import distribution, write_chart
 
     form = ResultFormat.described(kind, delimiter, None if columns is None else columns.split(","))
+    strict = require_complete or on_extra == "error"
     waiting = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="amlbatch-") as folder, waiting.status("Reading …") as status:
         table = save or Path(folder, "table.parquet")
@@ -71,6 +92,8 @@ def show(
             output=output,
             files=files,
             format=form,
+            inputs=None if input_path is None else Inputs(input_datastore, input_path),
+            reconcile=Reconcile(require_complete=require_complete, on_extra=on_extra) if strict else None,
             head=rows,
             progress=lambda read, _: status.update(f"{read:,} rows …"),
         ).collected

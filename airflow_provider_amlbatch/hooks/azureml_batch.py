@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 OnReuse = Literal["warn", "fail", "ignore"]
 ON_REUSE = get_args(OnReuse)
-#: Property of a step run that names the run whose output it took over.
-REUSED_RUN_ID = "azureml.reusedrunid"
 
 
 class AzureMLBatchHook(BaseHook):
@@ -203,6 +201,8 @@ class AzureMLBatchHook(BaseHook):
         return outcome.run_id
 
     def _check_reuse(self, run_id: str, on_reuse: OnReuse) -> None:
+        from airflow_provider_amlbatch.aml.outputs import REUSED_RUN_ID
+
         reused = {
             str(step.name): step.properties[REUSED_RUN_ID]
             for step in self.children(run_id)

@@ -13,12 +13,12 @@ from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
 from airflow_provider_amlbatch.results.errors import FormatError
 from airflow_provider_amlbatch.results.format import Kind, ResultFormat
+from airflow_provider_amlbatch.results.reconcile import Reconcile
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_amlbatch.results.of_run import Inputs, RunResult
-    from airflow_provider_amlbatch.results.reconcile import Reconcile
 
 
 class AzureMLCollectResultsOperator(BaseOperator):
@@ -49,6 +49,8 @@ class AzureMLCollectResultsOperator(BaseOperator):
     :param keep: what becomes of duplicates, which Azure does not rule out: ``all`` (count them), ``first``, ``last`` or
         ``error``.
     :param require_complete: True to fail when an input has no row, or the fraction of inputs that must have one.
+        Without ``input_path``, the counts that the step posted say how many there were.
+    :param on_extra: what becomes of a row whose key is no input: ``warn`` (count it) or ``error``.
     :param partition_by: columns whose values become folders of Parquet files.
     :param head: how many rows the return value shows.
     :param summary: whether to write a small page beside the table, ``<destination>.html``: figures, what the comparison
@@ -91,6 +93,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         dedupe_on: Sequence[str] | None = None,
         keep: Literal["all", "first", "last", "error"] = "all",
         require_complete: bool | float = False,
+        on_extra: Literal["warn", "error"] = "warn",
         partition_by: Sequence[str] = (),
         head: int = 10,
         summary: bool = False,
@@ -117,14 +120,16 @@ class AzureMLCollectResultsOperator(BaseOperator):
         self.dedupe_on = dedupe_on
         self.keep = keep
         self.require_complete = require_complete
+        self.on_extra = on_extra
         self.partition_by = partition_by
         self.head = head
         self.summary = summary
         self.object_storage_conn_id = object_storage_conn_id
         self.azureml_conn_id = azureml_conn_id
-        self.result_format()  # what is wrong with it is told when the DAG is parsed
-        if require_complete and input_path is None:
-            raise FormatError("require_complete needs input_path: the files that must each have a row.")
+        self.result_format()  # what is wrong with the arguments is told when the DAG is parsed
+        self._reconcile()
+        if on_extra == "error" and input_path is None:
+            raise FormatError("on_extra='error' needs input_path: the files whose rows are no extra ones.")
 
     @cached_property
     def hook(self) -> AzureMLBatchHook:
@@ -178,17 +183,14 @@ class AzureMLCollectResultsOperator(BaseOperator):
         return None if self.input_path is None else Inputs(self.input_datastore, self.input_path)
 
     def _reconcile(self) -> Reconcile | None:
-        from airflow_provider_amlbatch.results.reconcile import Reconcile
-
-        if self.input_path is None and self.keep == "all" and not self.dedupe_on:
+        if self.input_path is None and self.keep == "all" and not (self.dedupe_on or self.require_complete):
             return None
         return Reconcile(
-            # Listed when the rows are read; that there is a listing is known already.
-            inputs=None if self.input_path is None else (),
             input_column=self.input_column,
             dedupe_on=None if self.dedupe_on is None else tuple(self.dedupe_on),
             keep=self.keep,
             require_complete=self.require_complete,
+            on_extra=self.on_extra,
         )
 
 

@@ -14,17 +14,13 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from airflow_provider_amlbatch.results.arrays import Ordinals
+from airflow_provider_amlbatch.results.compare import Findings, Reconciler
 from airflow_provider_amlbatch.results.destination import PathLike, as_path, written_whole
+from airflow_provider_amlbatch.results.doubles import without
 from airflow_provider_amlbatch.results.errors import BadRow, BadRows, EmptyResult, SchemaMismatch, WrongGuess
 from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow_type
 from airflow_provider_amlbatch.results.parse import MAX_ROW_BYTES
-from airflow_provider_amlbatch.results.reconcile import (
-    Findings,
-    Reconcile,
-    Reconciler,
-    Reconciliation,
-    without,
-)
+from airflow_provider_amlbatch.results.reconcile import Reconcile, Reconciliation
 from airflow_provider_amlbatch.results.reject import Rejected
 from airflow_provider_amlbatch.results.sources import Source, Sources, as_sources, batches, layout_of
 from airflow_provider_amlbatch.results.write import Output, json_safe, output_of, writer

@@ -17,6 +17,7 @@
     │   └── UnsafeName          its name leads out of the target folder
     └── ReconciliationError     the rows are not what the job and its inputs promise
         ├── DuplicateKeys
+        ├── ExtraKeys
         └── IncompleteResult
 """
 
@@ -125,6 +126,10 @@ class ReconciliationError(ResultError):
 
 class DuplicateKeys(ReconciliationError):
     """Raised when keys occur twice and ``keep`` is ``"error"``."""
+
+
+class ExtraKeys(ReconciliationError):
+    """Raised when rows have keys that are no input and ``on_extra`` is ``"error"``."""
 
 
 class IncompleteResult(ReconciliationError):

@@ -17,7 +17,7 @@ TOTAL_ITEMS, FAILED_ITEMS = "Total Items", "Failed Items"
 
 
 def job_counts(session: Session, step_run_id: str) -> JobCounts | None:
-    """Read how many items a parallel step had, and how many of them failed.
+    """Read how many items a parallel step had, and how many of them failed. A step that was reused has no counts.
 
     Items are files of a file input and rows of a tabular one.
 

@@ -5,6 +5,7 @@ The output is found by run id, step and output name, so that an old file can nev
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -23,7 +24,7 @@ from airflow_provider_amlbatch.results.blobs import BlobReader
 from airflow_provider_amlbatch.results.collect import Collected, collect
 from airflow_provider_amlbatch.results.destination import PathLike
 from airflow_provider_amlbatch.results.download import blob_sources
-from airflow_provider_amlbatch.results.errors import EmptyResult
+from airflow_provider_amlbatch.results.errors import EmptyResult, FormatError
 from airflow_provider_amlbatch.results.job import job_counts
 from airflow_provider_amlbatch.results.reconcile import Reconcile
 from airflow_provider_amlbatch.results.table import as_frame, checked, in_memory
@@ -31,6 +32,8 @@ from airflow_provider_amlbatch.results.table import as_frame, checked, in_memory
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 #: What append_row calls its file unless it is told otherwise.
 RESULT_FILE = "parallel_run_step.txt"
@@ -68,6 +71,7 @@ class RunResult:
         return {
             "run_id": self.source.run_id,
             "step_run_id": self.source.step_run_id,
+            "reused_step_run_id": self.source.reused_run_id,
             "output": f"{self.source.datastore}/{self.source.path}",
             **self.collected.to_json(),
         }
@@ -92,13 +96,16 @@ def collect_run(
     :param output: name of the output; may be left out when there is only one.
     :param files: name, or glob, of the files in the output.
     :param inputs: the files that were to be scored, to compare the rows with.
-    :param reconcile: what else to compare. What the job counted itself is always compared, if the service tells it.
+    :param reconcile: what else to compare. What the job counted itself is always compared, if the service tells it; of
+        a step that was reused, what the step run counted that wrote its output.
     :param options: further arguments of :func:`.collect.collect`.
     :raises RunError: if the run did not complete.
     :raises ResultError: if there is nothing to collect, or it is not what was promised.
     """
     _check_completed(session, run_id)
     place = find_output(session, run_id, step, output)
+    if place.reused_run_id is not None:
+        log.info("Step %r was reused: the step run %s wrote its output", place.step, place.reused_run_id)
     if inputs is not None:
         reconcile = replace(reconcile or Reconcile(), inputs=lambda: inputs.names(session))
     reconcile = _with_job_counts(session, place, files, reconcile)
@@ -128,10 +135,18 @@ def _with_job_counts(session: Session, place: OutputPlace, files: str, rules: Re
     """Compare with the job's own counts, too, unless the caller says what they are."""
     if rules is not None and rules.job is not None:
         return rules
-    job = job_counts(session, place.step_run_id)
+    job = job_counts(session, place.reused_run_id or place.step_run_id)
+    own_files = "*" in files or "?" in files
+    if rules is not None and rules.require_complete and rules.inputs is None:
+        if own_files:
+            raise FormatError(f"require_complete needs inputs: the rows of {files!r} need not be the job's items.")
+        if job is None or job.total_items is None:
+            raise FormatError(
+                f"require_complete needs inputs: step {place.step!r} of run {place.run_id} does not tell its items."
+            )
     if job is None:
         return rules
-    if "*" in files or "?" in files:  # files of the script's own: their rows need not be its items
+    if own_files:  # files of the script's own: their rows need not be its items
         job = replace(job, succeeded_items=None)
     return replace(rules or Reconcile(keep=None), job=job)
 

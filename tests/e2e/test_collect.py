@@ -56,6 +56,7 @@ def test_every_row_arrives_once(run_dag: Callable[..., Any], hook: AzureMLBatchH
     found = result.returned["collect"]["reconciliation"]
     assert found["job"] == {"total_items": ROWS, "succeeded_items": ROWS, "failed_items": 0, "rows": None}
     assert (found["distinct"], found["duplicates"], found["problems"]) == (ROWS, 0, [])
+    assert found["complete"] == 1.0, "by the job's own counts: no listing was given"
     assert f"<td>{ROWS:,}</td>" in Path(result.returned["collect"]["summary"]).read_text()
 
 
@@ -74,6 +75,7 @@ def test_rows_that_came_twice_or_not_at_all_are_noticed(
     found = collected["reconciliation"]
     assert (found["rows"], found["distinct"], collected["rows"]) == (len(lines), len(names), len(names))
     assert found["duplicates"] == found["dropped"] == len(lines) - len(names)
+    assert found["complete"] == pytest.approx(len(names) / ROWS)
     assert (
         f"the job counts {ROWS:,} succeeded items, but only {len(names):,} different rows were read"
         in found["problems"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 from airflow_provider_amlbatch.cli import main
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.results.errors import ExtraKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.job import job_counts
+from airflow_provider_amlbatch.results.of_run import Inputs
 from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
 from airflow_provider_amlbatch.sdk import publishing
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Compute, Environment, Input, Output, ParallelRun
@@ -39,7 +42,7 @@ def hook(emulator: ServedEmulator) -> AzureMLBatchHook:
 
 
 @pytest.fixture(scope="module")
-def run_id(hook: AzureMLBatchHook, tmp_path_factory: pytest.TempPathFactory) -> str:
+def submit(hook: AzureMLBatchHook, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     source = tmp_path_factory.mktemp("source")
     (source / "score.py").write_text(SCRIPT)
     step = ParallelRun(
@@ -51,13 +54,23 @@ def run_id(hook: AzureMLBatchHook, tmp_path_factory: pytest.TempPathFactory) -> 
         compute_target=Compute("cpu-counted", "STANDARD_D2_V2", max_nodes=1),
         error_threshold=-1,
         process_count_per_node=1,
+        allow_reuse=True,
         output=Output("names"),
     )
     published = publishing.publish(hook.session, BatchPipeline("counted", step), python=sys.executable)
-    info = PipelineSubmissionInfo(experiment_name="counted")
-    run = hook.session.send(pipelines.submit_pipeline(published.pipeline.id, info))
-    assert hook.wait(run.id, poll_interval=0.3, timeout=120).succeeded
-    return run.id
+
+    def submit() -> str:
+        info = PipelineSubmissionInfo(experiment_name="counted")
+        run = hook.session.send(pipelines.submit_pipeline(published.pipeline.id, info))
+        assert hook.wait(run.id, poll_interval=0.3, timeout=120).succeeded
+        return run.id
+
+    return submit
+
+
+@pytest.fixture(scope="module")
+def run_id(submit: Callable[[], str]) -> str:
+    return submit()
 
 
 def test_a_plain_collect_compares_the_rows_with_the_jobs_own_counts(
@@ -70,6 +83,43 @@ def test_a_plain_collect_compares_the_rows_with_the_jobs_own_counts(
     assert found.reconciliation.job == JobCounts(total_items=40, succeeded_items=36, failed_items=4)
     assert found.reconciliation.problems() == ["the job counts 4 failed items"]
     assert found.reconciliation.distinct is None, "nobody asked for keys to be counted"
+
+
+def test_the_jobs_own_counts_tell_whether_the_result_is_complete(
+    hook: AzureMLBatchHook, run_id: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "names.parquet"
+    with pytest.raises(IncompleteResult, match=r"90\.00% of the inputs have a row, 100\.00% are required"):
+        hook.collect(run_id, table, reconcile=Reconcile(require_complete=True))
+    assert not table.exists()
+    found = hook.collect(run_id, table, reconcile=Reconcile(require_complete=0.9)).collected
+    assert found.reconciliation is not None
+    assert found.reconciliation.complete == pytest.approx(0.9)
+    with pytest.raises(FormatError, match=r"the rows of '\*\.txt' need not be the job's items"):
+        hook.collect(run_id, table, files="*.txt", reconcile=Reconcile(require_complete=True))
+
+
+def test_of_a_reused_step_the_counts_of_the_run_that_wrote_the_output_are_read(
+    hook: AzureMLBatchHook, run_id: str, submit: Callable[[], str], tmp_path: Path
+) -> None:
+    again = submit()
+    ran, reused = (hook.step_output(one).step_run_id for one in (run_id, again))
+    assert job_counts(hook.session, reused) is None, "it counted nothing itself"
+
+    result = hook.collect(again, tmp_path / "names.parquet", reconcile=Reconcile(require_complete=0.9))
+
+    told = result.to_json()
+    assert (told["run_id"], told["step_run_id"], told["reused_step_run_id"]) == (again, reused, ran)
+    assert told["reconciliation"]["job"]["total_items"] == FILES
+    assert hook.collect(run_id, tmp_path / "names.parquet").to_json()["reused_step_run_id"] is None
+
+
+def test_a_row_that_no_input_explains_fails_a_strict_collect(
+    hook: AzureMLBatchHook, run_id: str, tmp_path: Path
+) -> None:
+    inputs, rules = Inputs("workspaceblobstore", "counted/0*.csv"), Reconcile(require_complete=0.9, on_extra="error")
+    with pytest.raises(ExtraKeys, match="27 keys are no input"):
+        hook.collect(run_id, tmp_path / "names.parquet", inputs=inputs, reconcile=rules)
 
 
 def test_what_the_caller_says_of_the_job_goes_before_what_the_service_says(
@@ -114,13 +164,22 @@ def test_the_command_line_shows_rows_counts_problems_and_how_a_column_is_spread(
     assert "<td>6</td><td>36</td>" in written["html"].read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--step", "other"], "step 'other', output None fits no output; there is: "),
+        (["--require-complete", "1"], "90.00% of the inputs have a row, 100.00% are required"),
+        (["--input-path", "counted/0*.csv", "--on-extra", "error"], "27 keys are no input"),
+        (["--on-extra", "error"], "on_extra='error' needs inputs"),
+    ],
+)
 def test_the_command_line_tells_what_is_wrong_in_one_line(
-    emulator: ServedEmulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+    emulator: ServedEmulator, run_id: str, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
-    done = CliRunner().invoke(main, ["results", "show", run_id, "--step", "other"])
+    done = CliRunner().invoke(main, ["results", "show", run_id, *options])
     assert done.exit_code == 1
-    assert "step 'other', output None fits no output; there is: " in done.output
+    assert told in done.output
     assert "Traceback" not in done.output
 
 

@@ -37,7 +37,7 @@ with DAG("collect_rows", schedule=None) as dag:
         poll_interval=1,
     )
     collect = AzureMLCollectResultsOperator(
-        task_id="collect", run_id=invoke.output, destination=table, keep="first", summary=True
+        task_id="collect", run_id=invoke.output, destination=table, keep="first", require_complete=0.5, summary=True
     )
 
     @task

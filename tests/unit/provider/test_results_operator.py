@@ -18,7 +18,10 @@ def collect(**options: Any) -> AzureMLCollectResultsOperator:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"require_complete": True}, "needs input_path"),
+        ({"on_extra": "error"}, "needs input_path"),
+        ({"on_extra": "fail", "keep": "first"}, "on_extra must be one of warn, error, not 'fail'"),
+        ({"keep": "frist"}, "keep must be one of all, first, last, error, not 'frist'"),
+        ({"require_complete": 95}, "a fraction, not 95"),
         ({"header": True}, "need kind"),
         ({"dtypes": {"a": "int64"}}, "need kind"),
         ({"kind": "rows", "delimiter": "::"}, "one ASCII character, not '::'"),

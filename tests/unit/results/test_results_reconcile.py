@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_amlbatch.results.collect import Collected, collect
-from airflow_provider_amlbatch.results.errors import DuplicateKeys, FormatError, IncompleteResult
+from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.format import ResultFormat
-from airflow_provider_amlbatch.results.keys import KeySet, Match, hash_keys, hash_names
-from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
+from airflow_provider_amlbatch.results.hashes import hash_keys, hash_names
+from airflow_provider_amlbatch.results.keys import KeySet
+from airflow_provider_amlbatch.results.reconcile import JobCounts, Match, Reconcile
 
 
 def run(folder: Path, pairs: list[tuple[str, int]], rules: Reconcile, suffix: str = "parquet") -> Collected:
@@ -100,7 +103,63 @@ def test_completeness_without_a_listing_uses_the_items_of_the_job(tmp_path: Path
     with pytest.raises(IncompleteResult, match=r"50\.00%"):
         run(tmp_path, [("a", 1)], Reconcile(require_complete=True, job=JobCounts(total_items=2)))
     with pytest.raises(FormatError, match="needs inputs= or"):
-        Reconcile(require_complete=True)
+        run(tmp_path, [("a", 1)], Reconcile(require_complete=True))
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "complete"),
+    [
+        ([("x/a", 1), ("y/a", 1)], 0, 1.0),  # no listing says that a folder is nothing: two items
+        ([("a", 1), ("a", 2)], 0, 0.5),  # rows differ, and still one of the items has none
+        ([("a", 1), ("b", 1)], 1, 0.5),  # an item failed, although two keys came
+        ([("a", 1), ("b", 1), ("c", 1)], None, 1.0),
+    ],
+)
+def test_items_of_the_job_count_names_of_inputs_whatever_rows_repeat(
+    tmp_path: Path, rows: list[tuple[str, int]], failed: int | None, complete: float
+) -> None:
+    rules = Reconcile(
+        dedupe_on=("name", "value"), require_complete=0.4, job=JobCounts(total_items=2, failed_items=failed)
+    )
+    for keep in ("all", None):
+        found = run(tmp_path, rows, replace(rules, keep=keep)).reconciliation
+        assert found is not None
+        assert found.complete == complete
+    with pytest.raises(IncompleteResult) if complete < 1 else nullcontext():
+        run(tmp_path, rows, replace(rules, require_complete=True))
+
+
+def test_a_row_without_a_name_is_no_input(tmp_path: Path) -> None:
+    source = tmp_path / "parallel_run_step.txt"
+    source.write_text("a 1\n 2\n")
+    form = ResultFormat.rows(" ", ["name", "value"])
+    found = collect(source, tmp_path / "out.csv", format=form, reconcile=Reconcile(["a", "b"])).reconciliation
+    assert found is not None
+    assert (found.missing, found.extra, found.extra_first) == (1, 1, ("(no name)",))
+    assert "1 keys are no input ((no name))" in found.problems()
+    rules = Reconcile(require_complete=True, job=JobCounts(total_items=2))
+    with pytest.raises(IncompleteResult, match=r"50\.00%"):
+        collect(source, tmp_path / "out.csv", format=form, reconcile=rules)
+
+
+def test_rows_that_no_input_explains_can_be_an_error(tmp_path: Path) -> None:
+    rows, names = [("a.csv", 1), ("b.csv", 2), ("z.csv", 3)], ["in/a.csv", "in/b.csv"]
+    rules = Reconcile(names, require_complete=True, on_extra="error")
+    with pytest.raises(ExtraKeys, match=r"1 keys are no input \(z\.csv\)"):
+        run(tmp_path, rows, rules)
+    assert not (tmp_path / "out.parquet").exists()
+    assert run(tmp_path, rows[:2], rules).rows == 2
+    assert run(tmp_path, rows, replace(rules, on_extra="warn")).rows == 3
+    with pytest.raises(IncompleteResult, match=r"no row \(b\.csv\)\. 1 keys are no input \(z\.csv\)"):
+        run(tmp_path, [rows[0], rows[2]], rules)
+    with pytest.raises(FormatError, match="on_extra='error' needs inputs="):
+        run(tmp_path, rows, Reconcile(on_extra="error"))
+
+
+@pytest.mark.parametrize(("name", "said"), [("keep", "frist"), ("match", "suffix"), ("on_extra", "ignore")])
+def test_a_word_that_is_none_of_the_choices_is_refused(name: str, said: str) -> None:
+    with pytest.raises(FormatError, match=f"{name} must be one of .*, not '{said}'"):
+        Reconcile(**{name: said})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("match", "missing"), [("name", 1), ("stem", 0), ("path", 2)])

@@ -1,0 +1,242 @@
+"""Compare rows with what they should be: the inputs, the job's own counts, and one row a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_amlbatch.results.arrays import Ordinals
+from airflow_provider_amlbatch.results.doubles import Doubles
+from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
+from airflow_provider_amlbatch.results.hashes import Hashes, as_texts, hash_keys, hash_names, matched, may_be_path
+from airflow_provider_amlbatch.results.keys import KeySet, member
+from airflow_provider_amlbatch.results.reconcile import SHOWN, Match, Reconcile, Reconciliation, first_few
+
+_CHUNK = 1 << 17
+_NONE: Hashes = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The outcome, and which rows are to be left out (sorted ordinals)."""
+
+    reconciliation: Reconciliation
+    drop: Ordinals = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+class Reconciler:
+    """Takes all rows once, then says what is wrong with them. Memory does not grow with the rows."""
+
+    def __init__(self, rules: Reconcile, columns: Sequence[str]) -> None:
+        self._rules = rules
+        self._input_column = rules.input_column or columns[0]
+        self._key = list(rules.dedupe_on or [self._input_column])
+        unknown = [name for name in [self._input_column, *self._key] if name not in columns]
+        if unknown:
+            raise FormatError(
+                f"dedupe_on and input_column must name columns ({', '.join(columns)}), not {unknown[0]!r}"
+            )
+        _check_comparable(rules)
+        self._same = self._key == [self._input_column]
+        self._counts_keys = rules.keep is not None
+        self._counts_names = rules.inputs is not None or bool(rules.require_complete)
+        self._nameless = False
+        # Only a listing may write the name of an input in another way than the rows do.
+        self._match: Match = "path" if rules.inputs is None else rules.match
+        # Hashes that are both key and name of a row are held once.
+        self._both, self._keys, self._names, self._rows = KeySet(), KeySet(), KeySet(), 0
+        self._wanted, self._closed = KeySet(), False
+        self._pool = ThreadPoolExecutor(1, "inputs")
+        self._listing: Future[None] | None = None
+
+    def __enter__(self) -> Reconciler:
+        if self._rules.inputs is not None:
+            self._listing = self._pool.submit(self._hash_inputs)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed = True
+        self._pool.shutdown()
+        for bag in (self._both, self._keys, self._names, self._wanted):
+            bag.close()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the next rows."""
+        self._rows += batch.num_rows
+        raw = as_texts(batch.column(self._input_column))
+        self._nameless |= raw.null_count > 0
+        if self._counts_keys and self._counts_names and self._same and self._is_whole(raw):
+            self._both.add(self._hash_key(batch))
+            return
+        if self._counts_keys:
+            self._keys.add(self._hash_key(batch))
+        if self._counts_names:
+            self._names.add(hash_names(raw, self._match))
+
+    def finish(self, reread: Callable[[], Iterator[pa.RecordBatch]], rejected: int = 0) -> Findings:
+        """Compare.
+
+        :param reread: goes through the same rows again; called only when there is something to name.
+        :raises DuplicateKeys: there are duplicates and ``keep`` is ``error``.
+        :raises IncompleteResult: fewer inputs than ``require_complete`` have a row.
+        :raises ExtraKeys: a key is no input, and ``on_extra`` is ``error``.
+        """
+        compared = self._compare()
+        repeated, inputs = compared.repeated, compared.inputs
+        doubles, extra_first = Doubles(repeated), list[str]()
+        if len(repeated) or len(inputs.extra):
+            start = 0
+            for batch in reread():
+                doubles.add(start, self._hash_key(batch), batch.select(self._key))
+                extra_first += self._extra_names(batch, inputs.extra, extra_first)
+                start += batch.num_rows
+        drop, duplicates = doubles.to_drop(self._rules.keep), len(doubles.to_drop("first"))
+        known = self._rules.inputs is not None
+        found = Reconciliation(
+            rows=self._rows,
+            distinct=self._rows - duplicates if self._counts_keys else None,
+            duplicates=duplicates,
+            dropped=len(drop),
+            rejected=rejected,
+            inputs=inputs.total if known else None,
+            missing=inputs.missing_total if known else None,
+            extra=len(inputs.extra) if known else None,
+            duplicates_first=doubles.examples(),
+            missing_first=inputs.missing_first,
+            extra_first=tuple(extra_first),
+            job=self._rules.job,
+            complete=self._complete(compared),
+        )
+        self._judge(found)
+        return Findings(found, drop)
+
+    def _judge(self, found: Reconciliation) -> None:
+        if self._rules.keep == "error" and found.duplicates:
+            raise DuplicateKeys(
+                f"{found.duplicates:,} rows repeat a key of {', '.join(self._key)}{first_few(found.duplicates_first)}; "
+                "a ParallelRunStep may write rows twice when it retries: say keep='first' to leave them out"
+            )
+        needed = float(self._rules.require_complete)
+        if needed and (found.complete is None or found.complete < needed):
+            raise IncompleteResult(
+                f"The result is not complete: {found.complete or 0:.2%} of the inputs have a row, {needed:.2%} are "
+                f"required. {'. '.join(found.problems())}"
+            )
+        if self._rules.on_extra == "error" and found.extra:
+            raise ExtraKeys(
+                f"{found.extra:,} keys are no input{first_few(found.extra_first)}: rows of another run, or inputs that "
+                "are not listed; say on_extra='warn' to let them pass"
+            )
+
+    def _complete(self, compared: _Compared) -> float | None:
+        """Return the part of the inputs that have a row; by the job's own counts when no listing is there."""
+        inputs, job = compared.inputs, self._rules.job
+        if self._rules.inputs is not None:
+            return 1 - inputs.missing_total / inputs.total if inputs.total else 1.0
+        if job is None or job.total_items is None or not self._counts_names:
+            return None
+        good = min(compared.names - self._nameless, job.total_items - (job.failed_items or 0))
+        return good / job.total_items if job.total_items else 1.0
+
+    def _is_whole(self, names: pa.Array) -> bool:
+        """Tell whether what is compared of the names is all of them."""
+        return self._match == "path" or (self._match == "name" and not may_be_path(names))
+
+    def _hash_key(self, batch: pa.RecordBatch, seed: int = 0) -> Hashes:
+        return hash_keys([batch.column(name) for name in self._key], seed)
+
+    def _compare(self) -> _Compared:
+        """Count distinct names, find keys that repeat, and compare names with the inputs, in one walk."""
+        if self._listing is not None:
+            self._listing.result()
+        # Usually a key is a name.
+        one_bag = self._keys.is_empty and self._names.is_empty
+        names = repeat(None) if one_bag else self._names.parts(self._both)
+        distinct, total, repeated, missing, extra = 0, 0, [_NONE], [_NONE], [_NONE]
+        for keys, others, want in zip(self._keys.parts(self._both), names, self._wanted.parts(), strict=False):
+            have = (others or keys).hashes
+            distinct += len(have)
+            repeated.append(keys.repeated)
+            total += len(want.hashes)
+            if self._listing is None or np.array_equal(want.hashes, have):
+                continue
+            lost = want.hashes[~member(want.hashes, have)]
+            missing.append(lost)
+            if len(have) > len(want.hashes) - len(lost):
+                extra.append(have[~member(have, want.hashes)])
+        every_lost = np.concatenate(missing)
+        first = tuple(islice(self._named(every_lost), SHOWN))
+        inputs = _Inputs(total, len(every_lost), first, np.concatenate(extra))
+        return _Compared(distinct, np.concatenate(repeated), inputs)
+
+    def _hash_inputs(self) -> None:
+        for names in self._input_names():
+            if self._closed:
+                return
+            self._wanted.add(hash_names(names, self._match))
+
+    def _input_names(self) -> Iterator[pa.Array]:
+        inputs = self._rules.inputs
+        listed: Any = inputs() if callable(inputs) else inputs
+        if isinstance(listed, pa.Array):
+            listed = (listed,)
+        names = iter(listed.chunks if isinstance(listed, pa.ChunkedArray) else listed)
+        while chunk := list(islice(names, _CHUNK)):
+            if not isinstance(chunk[0], pa.Array):
+                yield pa.array(chunk, pa.string())
+                continue
+            for array in chunk:
+                texts = as_texts(array)
+                yield from (texts.slice(start, _CHUNK) for start in range(0, len(texts), _CHUNK))
+
+    def _named(self, hashes: Hashes) -> Iterator[str]:
+        if not len(hashes):
+            return
+        for names in self._input_names():
+            lost = names.filter(pa.array(member(hash_names(names, self._match), hashes)))
+            yield from matched(lost, self._match).to_pylist()
+
+    def _extra_names(self, batch: pa.RecordBatch, extra: Hashes, found: list[str]) -> list[str]:
+        if not len(extra) or len(found) >= SHOWN:
+            return []
+        names = as_texts(batch.column(self._input_column))
+        names = names.filter(pa.array(member(hash_names(names, self._match), extra)))
+        here = pc.fill_null(matched(names, self._match).unique(), "(no name)").to_pylist()
+        return [name for name in here if name not in found][: SHOWN - len(found)]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    total: int = 0
+    missing_total: int = 0
+    missing_first: tuple[str, ...] = ()
+    extra: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What one walk through all hashes tells.
+
+    :param names: distinct names of inputs; without a listing to compare with and without need of them, of nothing.
+    :param repeated: hashes of keys that occur more than once.
+    """
+
+    names: int
+    repeated: Hashes
+    inputs: _Inputs
+
+
+def _check_comparable(rules: Reconcile) -> None:
+    if rules.inputs is not None:
+        return
+    if rules.on_extra == "error":
+        raise FormatError("on_extra='error' needs inputs= to compare with")
+    if rules.require_complete and (rules.job is None or rules.job.total_items is None):
+        raise FormatError("require_complete needs inputs= or the job's total_items to compare with")
