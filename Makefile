@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes: tests of one module stay together, and those that share an Airflow (see tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Without bytecode files every Airflow process compiles everything again: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,13 +38,13 @@ demo: $(READY)
 	@$(BIN)/python demo/run.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 e2e: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

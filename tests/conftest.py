@@ -41,6 +41,21 @@ def report(**values):
 """
 
 
+#: Folders whose tests share one Airflow, the longest first; of the others each module is on its own.
+_TOGETHER = ("live", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together when several processes run them: those that share something costly."""
+    together: dict[str, list[pytest.Item]] = {folder: [] for folder in _TOGETHER}
+    for item in items:
+        path = item.path.relative_to(_TESTS)
+        group = path.parts[0] if path.parts[0] in _TOGETHER else str(path)
+        item.add_marker(pytest.mark.xdist_group(group))
+        together.setdefault(group, []).append(item)
+    items[:] = [item for group in together.values() for item in group]
+
+
 @pytest.fixture(scope="module")
 def own_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedEmulator]:
     """An emulator for one module, which finds in it only what it made itself.

@@ -27,7 +27,7 @@ def prepared(emulator: ServedEmulator, tmp_path_factory: pytest.TempPathFactory)
     return sample
 
 
-def test_predictions_are_the_models_own(run_dag, prepared, tmp_path):
+def test_predictions_are_the_models_own_and_a_second_run_reuses_model_and_pipeline(run_dag, prepared, tmp_path):
     save_model(prepared, tmp_path / "sample")
     result = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
 
@@ -38,15 +38,10 @@ def test_predictions_are_the_models_own(run_dag, prepared, tmp_path):
     assert collected == prepared.predictions()
     assert Path(result.returned["draw"]).read_bytes().startswith(b"\x89PNG")
 
-
-def test_a_second_run_reuses_model_and_pipeline(run_dag, prepared, tmp_path):
-    save_model(prepared, tmp_path / "sample")
-    first = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
-    second = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
-
-    assert second.returned["register"] == first.returned["register"] | {"created": False}
-    assert second.returned["publish"]["id"] == first.returned["publish"]["id"]
-    assert second.returned["invoke"] != first.returned["invoke"]
+    again = run_dag(DAGS / "batch_scoring.py", "batch_scoring", AMLBATCH_DEMO=str(tmp_path / "sample"))
+    assert again.returned["register"] == result.returned["register"] | {"created": False}
+    assert again.returned["publish"]["id"] == result.returned["publish"]["id"]
+    assert again.returned["invoke"] != result.returned["invoke"]
 
 
 def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag, prepared, tmp_path, capfd):

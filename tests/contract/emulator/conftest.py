@@ -94,7 +94,7 @@ def script() -> Script:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pipeline_sdk(emulator: ServedEmulator, script: Script) -> Callable[[str], dict[str, Any]]:
-    """Run a script against the session's emulator."""
+    """Run a script against the emulator of the module."""
     return lambda text: script(emulator, text)
