@@ -1,3 +1,8 @@
+"""The whole job in one call: publish the pipeline unless it is published already, invoke it, wait, collect.
+
+The model `breast-cancer` is registered elsewhere. The Variable `results` names the folder that takes the tables.
+"""
+
 from pathlib import Path
 
 from airflow.sdk import DAG
@@ -17,12 +22,12 @@ score = ParallelRun(
     error_threshold=0,
 )
 
-with DAG("batch_scoring_in_one_call", schedule="@daily", catchup=False, max_active_runs=1) as dag:
+with DAG("batch_scoring_in_one_call", schedule="@daily", catchup=False, max_active_runs=1, doc_md=__doc__) as dag:
     azureml_batch_inference(
         "score_patients",
         pipeline=BatchPipeline("score-patients", score),
         experiment_name="breast-cancer",
-        destination="/tmp/predictions-{{ dag_run.run_after | ds }}.parquet",
+        destination="{{ var.value.get('results', '/tmp') }}/predictions-{{ dag_run.run_after | ds }}.parquet",
         collect={
             "columns": ["file", "prediction"],
             "input_path": "breast-cancer/*.csv",

@@ -18,7 +18,7 @@ from airflow_provider_amlbatch.operators.results import AzureMLCollectResultsOpe
 from airflow_provider_amlbatch.operators.schedules import AzureMLDisableScheduleOperator
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
 
-SCHEDULE = os.environ.get("AMLBATCH_SCHEDULE", "score-patients")
+SCHEDULE = os.environ.get("AMLBATCH_SCHEDULE", "score-patients-by-shift")
 RESULTS = Path(os.environ.get("AMLBATCH_DEMO", ".demo/sample")).absolute().parent / "results" / "taken-over"
 
 with DAG(

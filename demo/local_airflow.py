@@ -13,6 +13,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LOGIN = "admin"
+#: What an Airflow consists of; the scheduler starts the workers.
+PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+#: Those that would serve logs to other machines, on all addresses. Here everybody reads them from the one disk.
+_SERVING_LOGS = ("scheduler", "triggerer")
 
 
 def environment(home: Path, extra: dict[str, str]) -> dict[str, str]:
@@ -22,13 +26,16 @@ def environment(home: Path, extra: dict[str, str]) -> dict[str, str]:
     :param extra: further variables, such as the emulator's connection.
     """
     home.mkdir(parents=True, exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    others = ("AIRFLOW", "AMLBATCH", "PYTHON")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return inherited | {
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # One process writes at a time; by default the others give up after five seconds.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         # SQLite locks up under the default of 32.
         "AIRFLOW__CORE__PARALLELISM": "4",
         # Airflow can fail a task whose trigger fires within this many seconds of its deferral.
@@ -59,12 +66,20 @@ def server_environment(home: Path, port: int, extra: dict[str, str]) -> dict[str
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API_AUTH__JWT_SECRET": known["jwt"],
         "AIRFLOW__API__SECRET_KEY": known["api"],
+        # Who may edit connections here may also press *Test*, which makes Airflow call what the connection names.
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     }
 
 
 def password(home: Path) -> str:
     """The password of :data:`LOGIN`."""
     return str(json.loads((home / "passwords.json").read_text())[LOGIN])
+
+
+def command(part: str) -> list[str]:
+    """The command line of one of :data:`PARTS`."""
+    options = ["--skip-serve-logs"] if part in _SERVING_LOGS else []
+    return [str(BIN / "airflow"), part, *options]
 
 
 def migrate(env: dict[str, str], log: Path) -> None:

@@ -17,7 +17,6 @@ from polling import wait_for
 
 import local_airflow
 
-PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 DAGS = Path(__file__).parent / "dags"
 #: Seconds until Airflow must be healthy.
 STARTING = 120.0
@@ -46,11 +45,7 @@ class LiveAirflow:
     def __init__(self, home: Path, variables: dict[str, str]) -> None:
         self.home = home
         port = local_airflow.free_port()
-        log_ports = {
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(local_airflow.free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(local_airflow.free_port()),
-        }
-        self._env = local_airflow.server_environment(home, port, variables | IMPATIENT | HEARTBEAT | log_ports)
+        self._env = local_airflow.server_environment(home, port, variables | IMPATIENT | HEARTBEAT)
         self._url = f"http://127.0.0.1:{port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._http = requests.Session()
@@ -61,7 +56,7 @@ class LiveAirflow:
     def start(self) -> None:
         """Start all parts and return when they are healthy."""
         local_airflow.migrate(self._env, self.home / "migrate.log")
-        for part in PARTS:
+        for part in local_airflow.PARTS:
             self.start_part(part)
         wait_for("healthy Airflow", self.is_healthy, STARTING)
         self._sign_in()
@@ -73,7 +68,7 @@ class LiveAirflow:
         """
         with open(self.home / f"{part}.log", "ab") as log:
             self._processes[part] = subprocess.Popen(
-                [str(local_airflow.BIN / "airflow"), part],
+                local_airflow.command(part),
                 env=self._env | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -196,7 +191,7 @@ class LiveAirflow:
         By the command line and while nobody else writes: on SQLite Airflow refuses it otherwise.
         """
         self.pause_dag(dag_id, paused=False)
-        others = [part for part in PARTS if part != "api-server"]
+        others = [part for part in local_airflow.PARTS if part != "api-server"]
         for part in others:
             self._end(self._processes.pop(part), signal.SIGTERM)
         command = ["backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last]
