@@ -71,6 +71,18 @@ class Tokens:
             return fresh.token
 
 
+class OwnErrors:
+    """A credential whose failures are errors of this package, for a library that takes a credential."""
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
+        """Obtain a token for a scope."""
+        (scope,) = scopes
+        return _obtain(self._credential, scope)
+
+
 def _obtain(credential: Credential, scope: str) -> AccessToken:
     try:
         return credential.get_token(scope)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_amlbatch.aml import datastore as datastores
+from airflow_provider_amlbatch.aml.auth import OwnErrors
 from airflow_provider_amlbatch.aml.datastore import AzureStorage
-from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.aml.errors import ArgumentError, UnreachableError, kind_of, redact
 from airflow_provider_amlbatch.aml.session import Session
 
 if TYPE_CHECKING:
@@ -37,6 +40,25 @@ def container_client(session: Session, name: str) -> ContainerClient:
     )
 
 
+@contextmanager
+def own_errors(doing: str) -> Iterator[None]:
+    """Make errors of this package out of those that the storage library raises when its own tries are used up.
+
+    :param doing: what was done, to begin the message with.
+    :raises AzureMLBatchError: instead of ``azure.core.exceptions.AzureError``.
+    """
+    from azure.core.exceptions import AzureError
+
+    try:
+        yield
+    except AzureError as error:
+        status = getattr(error, "status_code", None)
+        text = redact(str(getattr(error, "reason", None) or error).splitlines()[0][:300])
+        if status is None:
+            raise UnreachableError(f"{doing} got no answer: {text}") from None
+        raise kind_of(status)(f"{doing} was answered with {status}: {text}", status=status) from None
+
+
 def account_url(section: AzureStorage) -> str:
     """Write the address of a storage account. The endpoint may carry a port, and a user part in front of its host."""
     return f"{section.protocol or 'https'}://{section.account_name}.blob.{section.endpoint or 'core.windows.net'}"
@@ -47,7 +69,9 @@ def _try_again_when_throttled(response: Any) -> None:
     if response.http_response.status_code == 429:
         from azure.core.exceptions import ServiceResponseError
 
-        raise ServiceResponseError("The storage account asks for fewer requests (429).")
+        throttled = ServiceResponseError("The storage account asks for fewer requests.")
+        throttled.status_code = 429
+        raise throttled
 
 
 def _credential(section: AzureStorage, session: Session) -> Any:
@@ -59,4 +83,4 @@ def _credential(section: AzureStorage, session: Session) -> Any:
         from azure.core.credentials import AzureSasCredential
 
         return AzureSasCredential(signature.lstrip("?"))
-    return session.credential
+    return OwnErrors(session.credential)

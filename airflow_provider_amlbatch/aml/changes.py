@@ -7,36 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_amlbatch.aml.errors import (
-    AuthenticationError,
-    NotFoundError,
-    PermissionDeniedError,
-    ServiceError,
-    ServiceUnavailableError,
-    ThrottledError,
-    UnreachableError,
-    ValidationError,
-    redact,
-)
 from airflow_provider_amlbatch.aml.watermark import Change
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import AzureError
-
     from airflow_provider_amlbatch.aml.session import Session
 
 #: Seconds by which a run may turn up in the list later than a newer one. The service promises nothing.
 RUN_OVERLAP = 3600.0
 #: The same for blobs, whose lists are consistent: for clocks of storage servers that do not quite agree.
 BLOB_OVERLAP = 600.0
-
-_BY_STATUS: dict[int, type[ServiceError]] = {
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    408: ServiceUnavailableError,
-    429: ThrottledError,
-}
 
 
 class Source(Protocol):
@@ -87,25 +66,21 @@ class ChangedBlobs:
 
         :raises AzureMLBatchError: if the container cannot be listed.
         """
-        from azure.core.exceptions import AzureError
-
-        from airflow_provider_amlbatch.aml.blobs import container_client
+        from airflow_provider_amlbatch.aml.blobs import container_client, own_errors
 
         folder = self.path.strip("/")
         prefix, wanted = f"{folder}/" if folder else "", re.compile(self.matching, re.DOTALL)
-        try:
-            with container_client(session, self.datastore) as container:
-                return [
-                    Change(
-                        f"{blob.etag.strip(chr(34))} {blob.name}",
-                        blob.last_modified.timestamp(),
-                        {"datastore": self.datastore, "path": blob.name},
-                    )
-                    for blob in self._blobs(container, prefix)
-                    if wanted.fullmatch(blob.name.removeprefix(prefix))
-                ]
-        except AzureError as error:
-            raise _own_error(f"Listing {prefix or 'the root'} of datastore {self.datastore!r}", error) from None
+        doing = f"Listing {prefix or 'the root'} of datastore {self.datastore!r}"
+        with own_errors(doing), container_client(session, self.datastore) as container:
+            return [
+                Change(
+                    f"{blob.etag.strip(chr(34))} {blob.name}",
+                    blob.last_modified.timestamp(),
+                    {"datastore": self.datastore, "path": blob.name},
+                )
+                for blob in self._blobs(container, prefix)
+                if wanted.fullmatch(blob.name.removeprefix(prefix))
+            ]
 
     def _blobs(self, container: Any, prefix: str) -> Iterator[Any]:
         if self.recursive:
@@ -114,12 +89,3 @@ class ChangedBlobs:
             found = container.walk_blobs(name_starts_with=prefix, delimiter="/")
         # A name that ends in a slash is a folder, or stands for one.
         return (blob for blob in found if not blob.name.endswith("/"))
-
-
-def _own_error(doing: str, error: AzureError) -> Exception:
-    status = getattr(error, "status_code", None)
-    text = redact(str(getattr(error, "reason", None) or error).splitlines()[0][:300])
-    if status is None:
-        return UnreachableError(f"{doing} got no answer: {text}")
-    kind = _BY_STATUS.get(status) or (ServiceUnavailableError if status >= 500 else ValidationError)
-    return kind(f"{doing} was answered with {status}: {text}", status=status)

@@ -186,14 +186,18 @@ def from_response(response: Response, *, asked: str) -> ServiceError:
     summary = f"{asked} was answered with {status}{f' {code}' if code else ''}: {redact(message)}"
     if correlation:
         summary += f" (correlation id {correlation})"
-    kind = _BY_STATUS.get(status) or (ServiceUnavailableError if status >= 500 else ValidationError)
-    return kind(
+    return kind_of(status)(
         summary,
         status=status,
         code=code,
         correlation_id=correlation,
         retry_after=_retry_after(response.headers),
     )
+
+
+def kind_of(status: int) -> type[ServiceError]:
+    """Tell the error that an HTTP status of 300 or more stands for."""
+    return _BY_STATUS.get(status) or (ServiceUnavailableError if status >= 500 else ValidationError)
 
 
 #: What a secret looks like in a text: bearer tokens, signatures of SAS URLs, account keys, secrets in forms and JSON.

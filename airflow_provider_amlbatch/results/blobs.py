@@ -23,6 +23,7 @@ import urllib3
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
+from airflow_provider_amlbatch.aml.blobs import own_errors
 from airflow_provider_amlbatch.results.errors import BlobChanged, BlobCorrupt, BlobMissing, DownloadError
 
 if TYPE_CHECKING:
@@ -85,10 +86,14 @@ class BlobReader:
         self._pool.clear()
 
     def find(self, prefix: str = "") -> Iterator[Blob]:
-        """List blobs by prefix, in the order of their names."""
-        for item in self._container.list_blobs(name_starts_with=prefix or None):
-            md5 = item.content_settings.content_md5 if item.content_settings else None
-            yield Blob(item.name, item.size, _plain(item.etag), None if md5 is None else bytes(md5))
+        """List blobs by prefix, in the order of their names.
+
+        :raises AzureMLBatchError: they cannot be listed.
+        """
+        with own_errors(f"Listing {prefix or 'everything'} in {self._base}"):
+            for item in self._container.list_blobs(name_starts_with=prefix or None):
+                md5 = item.content_settings.content_md5 if item.content_settings else None
+                yield Blob(item.name, item.size, _plain(item.etag), None if md5 is None else bytes(md5))
 
     def look(self, name: str) -> Blob:
         """Look at one blob.

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from azure.storage.blob import ContainerClient
 
 from airflow_provider_amlbatch.aml import pipelines
 from airflow_provider_amlbatch.aml.auth import Tokens
 from airflow_provider_amlbatch.aml.blobs import container_client
-from airflow_provider_amlbatch.aml.errors import ConnectionSettingsError, NotFoundError, NotSentError
+from airflow_provider_amlbatch.aml.errors import (
+    ConnectionSettingsError,
+    NotFoundError,
+    NotSentError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    ThrottledError,
+    UnreachableError,
+)
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+from airflow_provider_amlbatch.emulator.faults import Fault
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.results.blobs import Blob, BlobReader
 from airflow_provider_amlbatch.testing import ServedEmulator
 
 
@@ -44,6 +56,47 @@ def test_container_of_the_default_datastore(settings: ConnectionSettings) -> Non
     container = container_client(Session(settings), "workspaceblobstore")
     container.upload_blob("provider/hello.txt", b"hello", overwrite=True)
     assert container.download_blob("provider/hello.txt").readall() == b"hello"
+
+
+class TestListingABlobContainer:
+    """What the storage library raises becomes an error of our tree, which the retry policy knows."""
+
+    def listing(self, settings: ConnectionSettings, container: str = "", key: str | None = None) -> list[Blob]:
+        client = container_client(Session(settings), "workspaceblobstore")
+        credential = {"account_name": client.account_name, "account_key": key or client.credential.account_key}
+        impatient = ContainerClient(
+            client.url.rpartition("/")[0],
+            container or client.container_name,
+            credential=credential,
+            connection_verify=settings.ca_bundle,
+            retry_total=0,
+        )
+        return list(BlobReader(impatient).find("provider/"))
+
+    @pytest.mark.parametrize(
+        ("fault", "kind"),
+        [
+            ({"kind": "status", "status": 503}, ServiceUnavailableError),
+            ({"kind": "status", "status": 429}, ThrottledError),
+            ({"kind": "reset_before"}, UnreachableError),
+        ],
+    )
+    def test_that_does_not_answer(
+        self, emulator: ServedEmulator, settings: ConnectionSettings, fault: dict[str, Any], kind: type[Exception]
+    ) -> None:
+        faults = emulator.services.faults
+        faults.arm(Fault(operation="blob.get_container", **fault), {"blob.get_container"})
+        with pytest.raises(kind, match="Listing provider/ in https://"):
+            self.listing(settings)
+        assert faults.report().all_consumed
+        faults.clear()
+        self.listing(settings)
+
+    def test_that_refuses(self, settings: ConnectionSettings) -> None:
+        with pytest.raises(PermissionDeniedError):
+            self.listing(settings, key="bm90IHRoaXMgb25l")
+        with pytest.raises(NotFoundError):
+            self.listing(settings, container="nowhere")
 
 
 def test_unknown_things_are_not_found(settings: ConnectionSettings) -> None:
