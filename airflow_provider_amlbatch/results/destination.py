@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeGuard, runtime_checkable
 
 from airflow_provider_amlbatch.results.errors import DestinationError
 
@@ -49,9 +49,14 @@ def as_path(destination: str | os.PathLike[str] | PathLike) -> PathLike:
         )
     if isinstance(destination, str):
         return Path(destination.removeprefix("file://"))
-    if isinstance(destination, Path) or getattr(destination, "protocol", None) not in ("file", "local"):
-        return destination if isinstance(destination, PathLike) else Path(destination)
-    return Path(str(destination.path))  # type: ignore[union-attr]
+    if getattr(destination, "protocol", None) in ("", "file", "local"):
+        return Path(str(destination.path))  # type: ignore[union-attr]
+    return destination if isinstance(destination, PathLike) else Path(destination)
+
+
+def is_local(path: object) -> TypeGuard[Path]:
+    """Whether it is a plain local path. Before universal-pathlib 0.3 a ``UPath`` of any store is a ``Path`` too."""
+    return isinstance(path, Path) and not hasattr(path, "fs")
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def written_whole(destination: PathLike) -> Iterator[Path]:
     A local file is written beside its destination and renamed. For other stores it is written to a temporary folder
     and copied under another name first, then renamed: a reader never sees half a file. Failure leaves nothing.
     """
-    if isinstance(destination, Path):
+    if is_local(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         partial = destination.with_name(_partial(destination.name))
         try:

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.json
 
-from airflow_provider_amlbatch.results.destination import PathLike, as_path, written_whole
+from airflow_provider_amlbatch.results.destination import PathLike, as_path, is_local, written_whole
 from airflow_provider_amlbatch.results.errors import FormatError, ResultError
 from airflow_provider_amlbatch.results.format import KIND_OF_SUFFIX
 
@@ -124,8 +124,8 @@ class _Rows:
         suffix = PurePath(table.name).suffix.lower()
         kind = "arrow" if suffix == ".arrow" else KIND_OF_SUFFIX.get(suffix, "parquet")
         self._table = ds.dataset(
-            table if isinstance(table, Path) else table.path,
-            filesystem=None if isinstance(table, Path) else table.fs,
+            table if is_local(table) else table.path,
+            filesystem=None if is_local(table) else table.fs,
             format={"json_lines": "json"}.get(kind, kind),
             partitioning="hive" if table.is_dir() else None,
         )
