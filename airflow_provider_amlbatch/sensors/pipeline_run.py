@@ -62,6 +62,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
         self.azureml_conn_id = azureml_conn_id
         self.deferrable = deferrable
         self.settle_time = settle_time
+        self._told: str | None = None
 
     @cached_property
     def hook(self) -> AzureMLBatchHook:
@@ -83,7 +84,10 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
                 raise
             self.log.warning("Run %s could not be read; trying again. %s", self.run_id, error)
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome)) if outcome is not None else False
+        if outcome is None:
+            self._tell_progress()
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Go on after a deferral."""
@@ -95,6 +99,19 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             self.log.warning("The triggerer could not go on waiting for run %s: %s", self.run_id, event["error"])
             return self._wait(context)
         return self._conclude(RunOutcome.from_json(event))
+
+    def _tell_progress(self) -> None:
+        """Log how far the run has got, if that is something new. Rescheduled sensors forget what they told."""
+        from airflow_provider_amlbatch.aml.progress import read_progress
+
+        try:
+            line = read_progress(self.hook.session, self.run_id)
+        except AzureMLBatchError as error:  # a courtesy, which must never trouble a wait
+            self.log.debug("The progress of run %s cannot be read: %s", self.run_id, error)
+            return
+        if line is not None and line != self._told:
+            self.log.info(line)
+            self._told = line
 
     def _wait(self, context: Context) -> str:
         outcome = self.hook.look(self.run_id)

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 from scripted_service import Asked, Reply, ScriptedService
+from structlog.testing import capture_logs
 
 from airflow_provider_amlbatch.aml.progress import READ_GAP, ProgressReader, StepProgress, parse_overview
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.sensors.pipeline_run import AzureMLPipelineRunSensor
 
 # As users have published them.
 SCHEDULED = "Scheduling finished. Scheduled 276 mini batches in 22 seconds. There are 276 tasks with 551 items."
@@ -128,3 +131,17 @@ def test_what_cannot_be_read_is_no_trouble(reader: ProgressReader, job: Job) -> 
     reader.add("r", 30, told.append, lambda: True)
     read_until(reader, job, job.now + 60)
     assert told == []
+
+
+def test_a_sensor_that_pokes_tells_each_change(job: Job) -> None:
+    job.on("GET", r".*/runs/r", lambda _: {"runId": "r", "status": "Running"})
+    sensor: Any = AzureMLPipelineRunSensor(task_id="wait", run_id="r", deferrable=False)
+    sensor.hook = AzureMLBatchHook(session=job.session())
+    with capture_logs() as logged:
+        assert [sensor.poke({}) for _ in range(2)] == [False, False]
+        job.overview = early("0:00:20")
+        assert not sensor.poke({})
+        job.on("GET", r".*/runs/.*/children", lambda _: Reply(404, {}))
+        assert not sensor.poke({})
+    told = [entry["event"] for entry in logged if entry["log_level"] == "info"]
+    assert told == [f"Step 'score': {HOURS}", "Step 'score': 1 of 3 mini-batches, about 20 s left"]
