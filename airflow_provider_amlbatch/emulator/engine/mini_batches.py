@@ -70,7 +70,7 @@ def _by_key(number: int, source: Input, keys: tuple[str, ...]) -> Iterator[MiniB
     for key, paths in groups.items():
         payload = {"key": json.loads(key)}
         if isinstance(source, FileInput):
-            yield MiniBatch({"files": paths, **payload}, len(paths))
+            yield MiniBatch({"files": paths, "input": number, **payload}, len(paths))
         else:
             parts = [part for path in paths for part in _parts_of(source, path, first_path, None)]
             yield MiniBatch({"input": number, "parts": parts, **payload}, None)
@@ -129,6 +129,7 @@ class Queue:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._writer = open(path, "wb")  # noqa: SIM115
         self._reader = open(path, "rb")  # noqa: SIM115
         self._taken = 0

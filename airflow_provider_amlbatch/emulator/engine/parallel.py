@@ -103,7 +103,7 @@ class _ParallelStep:
         inputs: list[Input] = [by_name[name] for name in self._settings.input_names]
         for output in step.outputs:
             Path(output.path).mkdir(parents=True, exist_ok=True)
-        self._planner = Planner(step, self._settings, inputs, self._execution.scratch)
+        self._planner = Planner(step, self._settings, inputs, self._execution.scratch, self._queue.path)
         if self._settings.output_action == "append_row" and self._planner.output is None:
             raise StepFailure(
                 f"append_row needs an output, and the step has none named {self._settings.output_name!r}."

@@ -37,12 +37,18 @@ class Node:
 
 
 class Planner:
-    """Plans workers: names, folders, environment, configuration."""
+    """Plans workers: names, folders, environment, configuration.
 
-    def __init__(self, step: StepJob, settings: ParallelSettings, inputs: list[Input], scratch: Path) -> None:
+    :param queue: the file of mini-batches.
+    """
+
+    def __init__(
+        self, step: StepJob, settings: ParallelSettings, inputs: list[Input], scratch: Path, queue: Path
+    ) -> None:
         self._step = step
         self._settings = settings
         self._scratch = scratch
+        self._queue = queue
         self._arguments = environment.arguments(step)
         self._variables = environment.variables(step)
         self._inputs = [_readable(source) for source in inputs]
@@ -80,6 +86,7 @@ class Planner:
             "resources": str(_RESOURCES),
             "log": str(log),
             "inputs": self._inputs,
+            "queue": str(self._queue),
             "temporary_file": str(self._scratch / f"rows-{node}-{name}") if appends else None,
             "dataframe_header": self._settings.append_row_dataframe_header,
         }
@@ -104,4 +111,4 @@ class Planner:
 
 def _readable(source: Input) -> dict[str, Any]:
     """What a worker needs to read rows of an input; the paths come with each mini-batch."""
-    return {key: value for key, value in asdict(source).items() if key in ("format", "options")}
+    return {key: value for key, value in asdict(source).items() if key in ("name", "format", "options")}

@@ -12,23 +12,37 @@ from functools import lru_cache
 from typing import Any
 
 _ENCODINGS = {"utf8bom": "utf-8-sig", "windows1252": "cp1252", "iso88591": "latin-1"}
-_TYPES = {"string": "object", "boolean": "boolean", "decimal": "float64", "integer": "Int64"}
+#: How the SDK's own reader takes texts for truth values; any other text is no value.
+_BOOLEANS = {
+    **dict.fromkeys(("true", "True", "TRUE", "t", "T", "1", "Yes", "YES", "Y"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "f", "F", "0", "No", "NO", "N"), False),
+}
 
 
 def read(source: dict[str, Any], parts: list[dict[str, Any]]) -> Any:
     """Read the parts of a mini-batch into one DataFrame.
 
-    Columns of the path come last, as a partitioned dataset gives them.
+    Columns of the path come last, as in a dataset that ``partition_by`` made, but in delimited text they come first.
 
     :param source: the input as the job describes it: ``format`` and ``options``.
     """
     import pandas
 
-    frames = [_with_columns(_part(source, part), part["columns"]) for part in parts]
+    frames = [_part(source, part) for part in parts]
     if not frames:
         return pandas.DataFrame()
     frame = frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
     return frame.reset_index(drop=True)
+
+
+def count(source: dict[str, Any], parts: list[dict[str, Any]]) -> int:
+    """Count the rows of the parts of a mini-batch."""
+    if source["format"] != "parquet":
+        return len(read(source, parts))
+    from pyarrow import parquet
+
+    files = ((parquet.ParquetFile(part["path"]).metadata, part["row_groups"]) for part in parts)
+    return sum(metadata.row_group(group).num_rows for metadata, groups in files for group in groups)
 
 
 def value(encoded: Any) -> Any:
@@ -38,17 +52,21 @@ def value(encoded: Any) -> Any:
 
 def _part(source: dict[str, Any], part: dict[str, Any]) -> Any:
     options = source["options"]
-    if source["format"] == "parquet":
+    frame = _with_columns(_rows(source["format"], part, options), part["columns"], source["format"] != "delimited")
+    frame = _converted(frame, options)
+    return frame[options["columns"]] if options.get("columns") else frame
+
+
+def _rows(kind: str, part: dict[str, Any], options: dict[str, Any]) -> Any:
+    if kind == "parquet":
         from pyarrow import parquet
 
-        table = parquet.ParquetFile(part["path"]).read_row_groups(part["row_groups"], columns=options.get("columns"))
-        return _converted(table.to_pandas(), options)
+        file = parquet.ParquetFile(part["path"])
+        return file.read_row_groups(part["row_groups"], columns=options.get("columns")).to_pandas()
     with open(part["path"], "rb") as file:
         file.seek(part["start"])
         content = file.read(part["end"] - part["start"])
-    frame = _json_lines(content, options) if source["format"] == "json_lines" else _delimited(content, part, options)
-    frame = _converted(frame, options)
-    return frame[options["columns"]] if options.get("columns") else frame
+    return _json_lines(content, options) if kind == "json_lines" else _delimited(content, part, options)
 
 
 def _json_lines(content: bytes, options: dict[str, Any]) -> Any:
@@ -56,21 +74,24 @@ def _json_lines(content: bytes, options: dict[str, Any]) -> Any:
 
     text = content.decode(_encoding(options)).lstrip("\ufeff")
     # Not pandas.read_json: it makes numbers and times of texts that look like them.
-    return pandas.DataFrame([json.loads(line) for line in text.split("\n") if line.strip()])
+    frame = pandas.DataFrame([json.loads(line) for line in text.split("\n") if line.strip()])
+    for name in frame.columns[frame.dtypes == "object"]:
+        frame[name] = frame[name].where(frame[name].notna(), None)
+    return frame
 
 
 def _delimited(content: bytes, part: dict[str, Any], options: dict[str, Any]) -> Any:
     import pandas
 
+    as_text = options.get("empty_as_string", False)
     settings = {
         "sep": options.get("delimiter", ","),
         "header": None,
         "skiprows": 1 if part["has_header"] else 0,
-        "keep_default_na": not options.get("empty_as_string", False),
-        "na_filter": not options.get("empty_as_string", False),
+        "na_filter": not as_text,
     }
     if options.get("infer_column_types") is False:
-        settings["dtype"] = str
+        settings.update(dtype=str, keep_default_na=False, na_values=[""])  # "NA" and "null" are texts
     names = None
     if part["names_from"] is not None:
         names = _names(part["names_from"], settings["sep"], _encoding(options))
@@ -85,41 +106,95 @@ def _delimited(content: bytes, part: dict[str, Any], options: dict[str, Any]) ->
 
 
 def _converted(frame: Any, options: dict[str, Any]) -> Any:
+    """Give columns their types as the SDK's own reader does: what cannot be read is missing, and no error.
+
+    A column of whole numbers is ``int64``, and ``float64`` where one is missing; one of truth values is ``bool``, and
+    ``object`` with None where one is missing.
+    """
     formats = options.get("datetime_formats") or {}
+    convert = {"integer": _integers, "decimal": _decimals, "boolean": _booleans, "string": _texts}
     for name, kind in (options.get("column_types") or {}).items():
         if name not in frame:
             continue
         if kind == "datetime":
             frame[name] = _times(frame[name], formats.get(name) or [])
-        elif kind == "string":
-            frame[name] = frame[name].map(str, na_action="ignore")
         else:
-            frame[name] = frame[name].astype(_TYPES[kind])
+            frame[name] = convert[kind](frame[name])
     return frame
+
+
+def _texts(values: Any) -> Any:
+    return values.map(str, na_action="ignore")
+
+
+def _decimals(values: Any) -> Any:
+    import pandas
+
+    return pandas.to_numeric(values, errors="coerce").astype("float64")
+
+
+def _integers(values: Any) -> Any:
+    """Read whole numbers; of others, such as ``4.7``, the part before the point counts."""
+    import numpy
+    import pandas
+
+    numbers = pandas.to_numeric(values, errors="coerce")
+    if numbers.isna().any() or numbers.abs().max() >= 2**63:
+        return numpy.trunc(numbers.astype("float64")).clip(-(2.0**63), 2.0**63) + 0.0  # no -0.0
+    return numbers.astype("int64")
+
+
+def _booleans(values: Any) -> Any:
+    """Read truth values."""
+    import pandas
+
+    found = [_BOOLEANS.get(str(text).strip()) for text in values]
+    return pandas.Series(found, index=values.index, dtype="object" if None in found else "bool")
 
 
 def _times(texts: Any, formats: list[str]) -> Any:
     """Read times, each in the first format that fits."""
     import pandas
 
-    if not formats or pandas.api.types.is_datetime64_any_dtype(texts):
-        return pandas.to_datetime(texts, errors="coerce")
-    texts = texts.map(str, na_action="ignore")
-    times, *others = (pandas.to_datetime(texts, format=form, errors="coerce") for form in formats)
-    for other in others:
-        times = times.fillna(other)
-    return times
+    if pandas.api.types.is_datetime64_any_dtype(texts):
+        return texts
+    if not formats:
+        times = pandas.to_datetime(texts, errors="coerce")
+    else:
+        texts = _texts(texts)
+        times, *others = (pandas.to_datetime(texts, format=form, errors="coerce") for form in formats)
+        for other in others:
+            times = times.fillna(other)
+    return times.where(times.between(pandas.Timestamp.min, pandas.Timestamp.max)).astype("datetime64[ns]")
 
 
 @lru_cache(maxsize=256)
 def _names(path: str, delimiter: str, encoding: str) -> tuple[str, ...]:
+    """The names of the header; one without a name is called by its place, and one that comes again by a count."""
     import pandas
 
-    return tuple(pandas.read_csv(path, sep=delimiter, encoding=encoding, nrows=0, index_col=False).columns)
+    try:
+        row = pandas.read_csv(
+            path, sep=delimiter, encoding=encoding, nrows=1, header=None, dtype=str, keep_default_na=False
+        )
+    except pandas.errors.EmptyDataError:
+        return ()
+    names: list[str] = []
+    repeated = 0
+    for place, text in enumerate(row.iloc[0], start=1):
+        name = text or f"Column{place}"
+        if name in names:
+            repeated += 1  # of all names together, as the SDK's own reader counts
+            name = f"{name}_{repeated}"
+        names.append(name)
+    return tuple(names)
 
 
-def _with_columns(frame: Any, columns: dict[str, Any]) -> Any:
-    return frame.assign(**{name: value(encoded) for name, encoded in columns.items()}) if columns else frame
+def _with_columns(frame: Any, columns: dict[str, Any], are_last: bool) -> Any:
+    if not columns:
+        return frame
+    frame = frame.assign(**{name: value(encoded) for name, encoded in columns.items()})
+    return frame if are_last else frame[[*columns, *(name for name in frame.columns if name not in columns)]]
 
 
 def _encoding(options: dict[str, Any]) -> str:

@@ -23,26 +23,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
 #: Longest traceback that travels, in characters; the end tells most. Of a message it is the beginning.
 _LONGEST_TRACEBACK = 20_000
-
-
-class MiniBatchContext:
-    """What ``run(mini_batch, mini_batch_context)`` learns of its mini-batch.
-
-    :param partition_key_value: the key values that this mini-batch shares; None without ``partition_keys``.
-    :param minibatch_index: number of the mini-batch, from 0.
-    """
-
-    def __init__(self, partition_key_value: dict[str, Any] | None, minibatch_index: int) -> None:
-        self.partition_key_value = partition_key_value
-        self.minibatch_index = minibatch_index
-        #: Azure has the mini-batch as a dataset here. Nothing of the kind exists outside of Azure.
-        self.dataset = None
 
 
 class RunResultError(TypeError):
@@ -132,7 +119,7 @@ class EntryScript:
         if self._init is not None:
             self._init()
 
-    def run(self, mini_batch: Any, context: MiniBatchContext) -> Any:
+    def run(self, mini_batch: Any, context: Any) -> Any:
         """Call ``run()`` and check what it returns.
 
         :raises RunResultError: if that is neither a list, a tuple nor a DataFrame.
@@ -160,7 +147,8 @@ class Worker:
         self._config = config
         self._log = log
         self._rows: RowWriter | None = None
-        self._records: ModuleType | None = None
+        self._contexts = _sibling("context")
+        self._row_index = self._contexts.RowIndex(config["queue"], self._count)
 
     def start(self) -> EntryScript | None:
         """Load the script and call ``init()``; None, and an error to the engine, if that fails."""
@@ -200,7 +188,9 @@ class Worker:
         run_seconds = 0.0
         try:
             mini_batch = payload["files"] if "files" in payload else self._read(payload, answer)
-            context = MiniBatchContext(self._key(payload), index)
+            context = self._contexts.MiniBatchContext(
+                self._key(payload), index, self._input(payload).get("name"), self._row_index
+            )
             result: Any = []
             if total >= 0 or answer["total"] > 0:  # run() is not called for a DataFrame without rows
                 before = time.monotonic()
@@ -220,25 +210,30 @@ class Worker:
         return answer
 
     def _read(self, payload: dict[str, Any], answer: dict[str, Any]) -> Any:
-        if self._records is None:
-            self._records = _sibling("records")
-        frame = self._records.read(self._config["inputs"][payload["input"]], payload["parts"])
+        frame = _sibling("records").read(self._input(payload), payload["parts"])
         answer["total"] = len(frame)
         # Sent before run(): if this process does not survive run(), nobody else knows how many rows failed.
         self._channel.send({"event": "read", "index": answer["index"], "total": len(frame)})
         return frame
 
+    def _count(self, payload: dict[str, Any]) -> int:
+        count: int = _sibling("records").count(self._input(payload), payload["parts"])
+        return count
+
+    def _input(self, payload: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._config["inputs"][payload["input"]] if "input" in payload else {}
+        return found
+
     def _key(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         if "key" not in payload:
             return None
-        if self._records is None:
-            self._records = _sibling("records")
-        return {name: self._records.value(encoded) for name, encoded in payload["key"].items()}
+        return {name: _sibling("records").value(encoded) for name, encoded in payload["key"].items()}
 
     def _note(self, text: str) -> None:
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}|{os.getpid()}|{text}\n")
 
 
+@lru_cache
 def _sibling(name: str) -> ModuleType:
     """Load a module that lies beside this file, under a name that no script uses."""
     specification = importlib.util.spec_from_file_location(f"_amlbatch_{name}", Path(__file__).with_name(f"{name}.py"))

@@ -218,6 +218,45 @@ def test_rows_of_a_tabular_input_are_the_items(bench: Bench) -> None:
     assert 50 not in written
 
 
+@pytest.mark.parametrize("kind", ["delimited", "parquet", "files"])
+def test_a_mini_batch_knows_how_many_rows_come_before_it(bench: Bench, kind: str) -> None:
+    # Each row or file holds its own number, so the number of the first one of a mini-batch is what was counted.
+    source: TabularInput | FileInput = FileInput("data", (str(bench.data),))
+    if kind == "files":
+        bench.files(7)
+    else:
+        for number in range(3):
+            table = pandas.DataFrame({"n": range(40 * number, 40 * number + 40)})
+            if kind == "parquet":
+                table.to_parquet(bench.data / f"{number}.parquet", row_group_size=9)
+            else:
+                table.to_csv(bench.data / f"{number}.csv", index=False)
+        source = TabularInput("data", (str(bench.data),), "parquet" if kind == "parquet" else "delimited")
+    bench.script(
+        """
+        import time
+        def run(mini_batch, context):
+            numbers = mini_batch["n"] if hasattr(mini_batch, "columns") else [open(path).read() for path in mini_batch]
+            time.sleep(0.01)  # both workers get some
+            return [f"{n} {context.global_row_index_lower_bound + place}" for place, n in enumerate(numbers)]
+        """
+    )
+    size = 2 if kind == "files" else 50
+    assert bench.run(bench.step((source,), mini_batch_size=size, at_least_once=True)).status is RunStatus.COMPLETED
+    rows = [row.split() for row in bench.rows()]
+    assert {number for number, _ in rows} == set(map(str, range(7 if kind == "files" else 120)))
+    assert all(number == counted for number, counted in rows)
+
+
+def test_what_a_mini_batch_does_not_have_is_said_and_not_none(bench: Bench) -> None:
+    bench.files(1)
+    bench.script("def run(mini_batch, context):\n    return [hasattr(context, 'dataset'), context.dataset]\n")
+    step = bench.run(bench.step(error_threshold=0, run_max_try=1))
+    assert "AttributeError: mini_batch_context.dataset is there only for a step with partition_keys." in str(
+        step.error_message
+    )
+
+
 def test_rows_of_a_killed_tabular_mini_batch_count_as_failed(bench: Bench) -> None:
     pandas.DataFrame({"n": range(10)}).to_csv(bench.data / "bad.csv", index=False)
     pandas.DataFrame({"n": [-1] * 5}).to_csv(bench.data / "good.csv", index=False)

@@ -203,16 +203,54 @@ def test_types_and_formats_of_columns_count_in_every_kind_of_file(tmp_path: Path
     assert frame["code"].tolist() == ["001", "002"]
 
 
-def test_columns_of_the_path_come_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["delimited", "json_lines"])
+def test_columns_of_the_path_come_first_in_text_and_last_in_the_rest(tmp_path: Path, kind: Any) -> None:
     for store in ("7", "8"):
         for brand in ("a", "b"):
             (tmp_path / store / brand).mkdir(parents=True)
-            (tmp_path / store / brand / "part.csv").write_text(f"sold\n{store}0\n{store}1\n")
-    source = TabularInput("data", (str(tmp_path),), root=str(tmp_path), partition_format="/{Store}/{Brand}/*.csv")
+            rows = pandas.DataFrame({"sold": [int(f"{store}0"), int(f"{store}1")]})
+            path = tmp_path / store / brand / "part"
+            rows.to_csv(path, index=False) if kind == "delimited" else rows.to_json(path, orient="records", lines=True)
+    template = "/{Store}/{Brand}/part"
+    source = TabularInput("data", (str(tmp_path),), kind, root=str(tmp_path), partition_format=template)
     batches = frames(source, partition_keys=("Brand",))
-    assert [list(batch.columns) for batch in batches] == [["sold", "Store", "Brand"]] * 2
-    assert batches[1].values.tolist() == [[70, "7", "b"], [71, "7", "b"], [80, "8", "b"], [81, "8", "b"]]
-    assert batches[1].index.tolist() == [0, 1, 2, 3]
+    order = ["Store", "Brand", "sold"] if kind == "delimited" else ["sold", "Store", "Brand"]
+    assert [list(batch.columns) for batch in batches] == [order] * 2
+    rows = batches[1][["sold", "Store", "Brand"]]
+    assert rows.values.tolist() == [[70, "7", "b"], [71, "7", "b"], [80, "8", "b"], [81, "8", "b"]]
+    assert rows.index.tolist() == [0, 1, 2, 3]
+    options = {"columns": ["Store"], "column_types": {"Store": "integer"}}
+    source = TabularInput("data", (str(tmp_path),), kind, options, root=str(tmp_path), partition_format=template)
+    (part, _) = frames(source, partition_keys=("Brand",))
+    assert part.to_dict("list") == {"Store": [7, 7, 8, 8]}
+
+
+def test_what_cannot_be_read_as_its_type_is_missing(tmp_path: Path) -> None:
+    # Types, values and names as the SDK's own reader gives them, recorded with azureml-dataprep 5.5.
+    path = tmp_path / "data.csv"
+    path.write_text("i,n,b,full,t,s,s,\n2.0, 4.7 ,Yes,1,9999-12-31,NA,007,q\n-3,x,no,F,2020-1-2,,null,q\n")
+    types = {"i": "integer", "n": "integer", "b": "boolean", "full": "boolean", "t": "datetime"}
+    formats = {"t": ["%Y-%m-%d"]}
+    options = {"infer_column_types": False, "column_types": types, "datetime_formats": formats}
+    (frame,) = frames(TabularInput("data", (str(path),), options=options), mini_batch_size=1 << 20)
+    assert {name: str(frame[name].dtype) for name in types} == {
+        "i": "int64",
+        "n": "float64",
+        "b": "object",
+        "full": "bool",
+        "t": "datetime64[ns]",
+    }
+    text = frame.astype(object).where(frame.notna(), None)
+    assert {name: list(text[name]) for name in text} == {
+        "i": [2, -3],
+        "n": [4.0, None],
+        "b": [True, None],
+        "full": [True, False],
+        "t": [None, pandas.Timestamp("2020-01-02")],
+        "s": ["NA", None],
+        "s_1": ["007", "null"],
+        "Column8": ["q", "q"],
+    }
 
 
 def test_parquet_is_cut_between_row_groups_only(tmp_path: Path) -> None:

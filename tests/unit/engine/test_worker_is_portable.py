@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_amlbatch.emulator import engine
 
 FOLDER = Path(engine.__file__).parent
-FILES = ("worker.py", "records.py", "launcher.py", "resources/azureml_user/parallel_run.py")
+FILES = ("worker.py", "records.py", "context.py", "launcher.py", "resources/azureml_user/parallel_run.py")
 
 
 @pytest.mark.parametrize("name", FILES)
