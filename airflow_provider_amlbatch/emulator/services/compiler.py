@@ -28,7 +28,7 @@ from airflow_provider_amlbatch.emulator.services.graph import (
     OutputSetting,
     RunConfiguration,
 )
-from airflow_provider_amlbatch.emulator.services.parallel_arguments import CommandLine, read_value
+from airflow_provider_amlbatch.emulator.services.parallel_arguments import CommandLine, MetricsSettings, read_value
 from airflow_provider_amlbatch.emulator.services.reuse import Decision, Place
 from airflow_provider_amlbatch.emulator.services.step_environment import Interpreter, interpreter
 
@@ -81,6 +81,7 @@ class CompiledStep:
     dataset_ids: dict[str, str]
     compared: dict[str, Any]
     decision: Decision
+    metrics: MetricsSettings
 
 
 class Compiler:
@@ -161,7 +162,9 @@ class Compiler:
         for given in (environment.environment_variables, configuration.environment_variables):
             variables |= {str(name): str(value) for name, value in (given or {}).items()}
         variables |= _parameter_variables(module, values)
-        parallel = CommandLine.parse(arguments).to_settings(node_count) if kind == PARALLEL_STEP else None
+        line = CommandLine.parse(arguments) if kind == PARALLEL_STEP else None
+        parallel = line.to_settings(node_count) if line is not None else None
+        metrics = line.metrics() if line is not None else MetricsSettings()
         delivery = self._around.delivery().model_dump() if parallel is not None else {}
         if parallel is not None:
             parallel = replace(parallel, **delivery)
@@ -207,7 +210,7 @@ class Compiler:
             self._producers[node.id] = decision.earlier.run_id
             step = replace(step, reused_from=decision.earlier.run_id)
         return CompiledStep(
-            step, node, module, str(compute), node_count, places, python, dataset_ids, compared, decision
+            step, node, module, str(compute), node_count, places, python, dataset_ids, compared, decision, metrics
         )
 
     def _source(self, module: ModuleEntity) -> Path:

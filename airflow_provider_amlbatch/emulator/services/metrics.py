@@ -17,6 +17,11 @@ from airflow_provider_amlbatch.emulator.store import Store
 
 _SCALAR = "azureml.v1.scalar"
 
+#: Property of a step run: what stands before the names of the metrics of its progress.
+METRICS_NAME_PREFIX = "emulator.metricsNamePrefix"
+#: Property of a pipeline run: ids of the step runs, with blanks between, whose progress counts among its own metrics.
+METRICS_OF = "emulator.metricsOf"
+
 
 class MetricDocument(Metric):
     """A metric as it is kept."""
@@ -94,10 +99,17 @@ class MetricService:
         raise NotFound(f"The run {run_id!r} has no metric {name!r}.", code="UserError")
 
     def _all(self, run_id: str) -> list[Metric]:
-        self._history.get(run_id)
+        measured = self._measured(run_id)
+        for step_run_id in (self._history.get(run_id).properties.get(METRICS_OF) or "").split():
+            measured |= self._measured(step_run_id)
+        scalars = [self._scalar(run_id, name, number) for name, number in measured.items()]
+        return [*self._metrics.find(runId=run_id), *scalars]
+
+    def _measured(self, run_id: str) -> dict[str, int]:
+        """The metrics of a parallel step's progress. Inferred: the prefix stands right before the name."""
+        prefix = self._history.get(run_id).properties.get(METRICS_NAME_PREFIX) or ""
         progress = self._history.progress(run_id)
-        measured = [] if progress is None else [self._scalar(run_id, *entry) for entry in _measures(progress)]
-        return [*self._metrics.find(runId=run_id), *measured]
+        return {} if progress is None else {prefix + name: number for name, number in _measures(progress)}
 
     def _scalar(self, run_id: str, name: str, number: int) -> Metric:
         value = MetricValue(metric_id=f"{run_id}/{name}", created_utc=self._clock.now(), data={name: float(number)})

@@ -46,11 +46,13 @@ _ADVANCED = frozenset(
         "first_task_creation_timeout",
         "resource_monitor_interval",
         "rank_mini_batch_count",
+        "metrics_name_prefix",
+        "push_metrics_to_parent",
     }
 )
 
 #: Settings of Azure's driver that the emulator does not have.
-_NOT_DONE = frozenset({"metrics_name_prefix", "push_metrics_to_parent", "copy_logs_to_parent"})
+_NOT_DONE = frozenset({"copy_logs_to_parent"})
 
 _LOGGING_LEVELS = ("WARNING", "INFO", "DEBUG")
 #: What the SDK refuses in a file name, too.
@@ -59,6 +61,18 @@ _NOT_IN_A_NAME = frozenset('~"#%&*:<>?/\\{|}')
 _INPUT_FLAG = re.compile(r"^--(input_ds_|input_fds_|input_pipeline_param_|input)\d+$")
 _SIZE = re.compile(r"^(\d+)([kmg]b)?$", re.IGNORECASE)
 _UNITS = {None: 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """What becomes of a parallel step's own metrics.
+
+    :param name_prefix: stands before their names.
+    :param push_to_parent: the pipeline run shows them, too.
+    """
+
+    name_prefix: str = ""
+    push_to_parent: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,14 @@ class CommandLine:
                 following = self.user[index + 1] if index + 1 < len(self.user) else ""
                 found[name] = value or (following if isinstance(following, str) else "")
         return found
+
+    def metrics(self) -> MetricsSettings:
+        """What the author wants of the metrics."""
+        advanced = self.advanced()
+        return MetricsSettings(
+            name_prefix=advanced.get("metrics_name_prefix", ""),
+            push_to_parent=advanced.get("push_metrics_to_parent", "").lower() == "true",
+        )
 
     def to_settings(self, node_count: int) -> ParallelSettings:
         """The settings of the step.

@@ -18,6 +18,7 @@ from airflow_provider_amlbatch.emulator.services.datasets import (
 )
 from airflow_provider_amlbatch.emulator.services.graph import Graph, OutputRegistration
 from airflow_provider_amlbatch.emulator.services.history import HistoryService, RunDocument, container_of
+from airflow_provider_amlbatch.emulator.services.metrics import METRICS_NAME_PREFIX, METRICS_OF
 from airflow_provider_amlbatch.emulator.services.reuse import (
     OutputPlace,
     ReusableStep,
@@ -115,7 +116,7 @@ class RunRecords:
                 description=document.description,
                 display_name=None,
                 tags=dict(document.tags),
-                properties=_pipeline_properties(document) | document.properties,
+                properties=_pipeline_properties(document, steps) | document.properties,
                 clock_offset=document.clock_offset,
             )
         )
@@ -177,7 +178,7 @@ def output_places(step: CompiledStep) -> list[OutputPlace]:
     ]
 
 
-def _pipeline_properties(document: PipelineRunDocument) -> dict[str, str | None]:
+def _pipeline_properties(document: PipelineRunDocument, steps: tuple[CompiledStep, ...]) -> dict[str, str | None]:
     properties: dict[str, str | None] = {
         "azureml.runsource": PIPELINE_RUN,
         "runSource": document.run_source,
@@ -189,6 +190,8 @@ def _pipeline_properties(document: PipelineRunDocument) -> dict[str, str | None]
         properties["azureml.pipelineid"] = document.pipeline_id
     if document.schedule_id:
         properties["azureml.scheduleid"] = document.schedule_id
+    if pushing := [step.job.run_id for step in steps if step.metrics.push_to_parent]:
+        properties[METRICS_OF] = " ".join(pushing)
     return properties
 
 
@@ -207,6 +210,8 @@ def _step_properties(document: PipelineRunDocument, step: CompiledStep) -> dict[
     }
     if step.interpreter.note:
         properties["emulator.environment"] = step.interpreter.note
+    if step.metrics.name_prefix:
+        properties[METRICS_NAME_PREFIX] = step.metrics.name_prefix
     earlier = step.decision.earlier
     if earlier is not None:
         properties["azureml.reusedrunid"] = earlier.run_id

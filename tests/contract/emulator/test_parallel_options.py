@@ -70,7 +70,8 @@ def step(name, data, source="src", **more):
 preview = PipelineParameter("aml_node_count", 1)
 inputs = [dataset.as_named_input("batch")]
 steps = [
-    step("ranks", [], arguments=["--rank_mini_batch_count", 3, "--nodes", preview]),
+    step("ranks", [], arguments=["--rank_mini_batch_count", 3, "--nodes", preview,
+         "--metrics_name_prefix", "ranks/", "--push_metrics_to_parent", "True"]),
     step("elsewhere", inputs, environment=elsewhere, error_threshold=3, arguments=["--nodes", preview]),
     step("rows", [Dataset.Tabular.from_parquet_files((store, "option-rows/*.parquet")).as_named_input("rows")],
          mini_batch_size="1MB", error_threshold=2),
@@ -89,6 +90,7 @@ processed = list(csv.DictReader(io.StringIO(requests.get(log).text)))
 shown = PipelineRun(ws.experiments["options"], run.id)
 report(
     scores={name: lines(run.find_step_run(name)[0], name) for name in ("ranks", "elsewhere", "rows", "typed", "keyed")},
+    metrics=[run.find_step_run("ranks")[0].get_metrics(), run.get_metrics()],
     tags=shown.get_tags(), failed=rows.get_metrics()["Failed Items"],
     tries=[row["picked_count"] for row in processed if row["status"] == "Failed"],
     frames=[describe(frame) for _, frame in typed.to_pandas_dataframe().groupby("letter")],
@@ -141,3 +143,10 @@ def test_rows_have_the_types_of_the_sdks_own_reader(told: dict[str, Any]) -> Non
 
 def test_the_dataset_of_a_mini_batch_is_the_part_with_its_key(told: dict[str, Any]) -> None:
     assert told["scores"]["keyed"] == [f"{{'letter': '{letter}'}} ['/{letter}/rows.csv']" for letter in "ab"]
+
+
+def test_metrics_have_a_prefix_and_reach_the_parent(told: dict[str, Any]) -> None:
+    step, parent = told["metrics"]
+    assert step == parent
+    assert (step["ranks/Total MiniBatches"], step["ranks/Failed Items"]) == (3, 0)
+    assert all(name.startswith("ranks/") for name in step)
