@@ -38,12 +38,16 @@ from airflow_provider_amlbatch.emulator.services.submissions import (
     RunCreationInfoWithGraph,
     Submission,
     assignments,
+    left_out,
     resolve,
 )
 from airflow_provider_amlbatch.emulator.store import Store
 
 #: Makes what the compiler asks of the services, for the steps of one run.
 Around = Callable[[Callable[[str], RunContext]], Surroundings]
+
+#: Property of a run that tells which parameters it was given and does not declare.
+_IGNORED = "emulator.ignoredParameters"
 
 
 class PipelineRunService:
@@ -262,6 +266,7 @@ class PipelineRunService:
         self._experiments.create(submission.experiment_name)
         document = self._pipelines.graph(submission.graph_id)
         values = resolve(document.interface, submission.given)
+        ignored = left_out(document.interface, submission.given)
         nodes = document.graph.module_nodes or []
         now = self._clock.now()
         made = PipelineRunDocument(
@@ -283,7 +288,7 @@ class PipelineRunService:
             total_run_steps=len(nodes),
             continue_run_on_step_failure=submission.continue_on_step_failure,
             tags=dict(submission.tags),
-            properties=dict(submission.properties),
+            properties={**submission.properties, **({_IGNORED: ", ".join(ignored)} if ignored else {})},
             step_tags=dict(submission.step_tags),
             node_runs={node.id: str(uuid.uuid4()) for node in nodes},
             created_date=now,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.pipelines import (
@@ -21,7 +24,7 @@ from airflow_provider_amlbatch.aml.schedules import DATA_STORE, RECURRENCE, Sche
 from airflow_provider_amlbatch.aml.wire import Camel, Instant, format_time
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
-from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, ServiceError
+from airflow_provider_amlbatch.emulator.errors import BadRequest, NotFound, ServiceError, Unsupported
 from airflow_provider_amlbatch.emulator.services.datastores import DatastoreService
 from airflow_provider_amlbatch.emulator.services.endpoints import EndpointService
 from airflow_provider_amlbatch.emulator.services.pipeline_runs import PipelineRunService
@@ -37,6 +40,12 @@ _AT_ONCE = 50
 
 #: A server that was away for no longer than this fires what it missed; a schedule that was away for longer does not.
 _RESTART = timedelta(minutes=5)
+
+#: A call of a function in a parameter's value, which Azure evaluates at each firing; other texts are taken as they are.
+_EXPRESSION = re.compile(
+    r"@(trigger|createdBy|runId|add(Days|Hours|Minutes|Seconds|ToTime)|convert(FromUtc|TimeZone|ToUtc)"
+    r"|dayOf(Month|Week|Year)|formatDateTime|startOf(Day|Hour|Month)|subtractFromTime|utcNow)\("
+)
 
 #: Minutes between two looks at a datastore.
 _POLLING_INTERVAL = 5
@@ -289,6 +298,7 @@ class ScheduleService:
         info = schedule.pipeline_submission_info
         if info is None or not info.experiment_name:
             raise BadRequest("A schedule needs 'PipelineSubmissionInfo' with an 'ExperimentName'.")
+        _refuse_expressions(info.parameter_assignments or {})
         if schedule.pipeline_endpoint_id:
             self._endpoints.get(schedule.pipeline_endpoint_id)
         elif not schedule.pipeline_id:
@@ -314,3 +324,12 @@ class ScheduleService:
         self._datastores.container(trigger.data_store_name)
         if trigger.polling_interval is not None and trigger.polling_interval < 1:
             raise BadRequest(f"'PollingInterval' is {trigger.polling_interval}; it must be at least 1 minute.")
+
+
+def _refuse_expressions(parameters: Mapping[str, Any]) -> None:
+    for name, value in parameters.items():
+        if isinstance(value, str) and _EXPRESSION.match(value):
+            raise Unsupported(
+                f"The emulator does not evaluate expressions: the parameter {name!r} of the schedule is {value!r}. "
+                "Give it a fixed value, or compute it in the script."
+            )

@@ -84,22 +84,23 @@ def as_text(value: Any) -> str:
 def resolve(interface: GraphInterface, given: Assignments) -> Assignments:
     """Lay the assignments over the defaults.
 
-    Inferred: what Azure answers to a name that the pipeline does not declare is not known. Here it is refused, because
-    a misspelt parameter would otherwise leave the default in force without a word.
+    Inferred: a parameter that the pipeline does not declare is left out, and the default stays in force. Two of
+    Microsoft's own notebooks (versioned pipeline endpoints, style transfer) send such names and go on with the run.
+    For data paths and datasets nothing tells what happens; there it is refused.
 
-    :raises BadRequest: if a name is not declared, naming those that are.
+    :raises BadRequest: if a data path or a dataset is not declared, naming those that are.
     """
     data_paths = _declared(interface.data_path_parameters, DataPath)
     datasets = _declared(interface.data_path_parameter_list, DataSetDefinitionValue)
-    _known("ParameterAssignments", given.parameters, [parameter.name for parameter in interface.parameters])
     _known("DataPathAssignments", given.data_paths, [*data_paths, *datasets])
     _known("DataSetDefinitionValueAssignments", given.datasets, [*datasets, *data_paths])
+    declared = {parameter.name for parameter in interface.parameters}
     defaults = {p.name: as_text(p.default_value) for p in interface.parameters if p.default_value is not None}
     # A data path may come as the literal value of a dataset parameter, and a dataset parameter as a data path.
     literal = {name: value.literal_value for name, value in given.datasets.items() if value.literal_value is not None}
     wrapped = {name: DataSetDefinitionValue(literal_value=path) for name, path in given.data_paths.items()}
     return Assignments(
-        parameters=defaults | given.parameters,
+        parameters=defaults | {name: value for name, value in given.parameters.items() if name in declared},
         data_paths={name: path for name, path in data_paths.items() if path is not None}
         | {name: path for name, path in literal.items() if name in data_paths}
         | given.data_paths,
@@ -107,6 +108,11 @@ def resolve(interface: GraphInterface, given: Assignments) -> Assignments:
         | {name: value for name, value in wrapped.items() if name in datasets}
         | given.datasets,
     )
+
+
+def left_out(interface: GraphInterface, given: Assignments) -> list[str]:
+    """The parameters that are given and not declared."""
+    return sorted(set(given.parameters) - {parameter.name for parameter in interface.parameters})
 
 
 def _declared(parameters: list[dict[str, Any]], kind: type[P]) -> dict[str, P | None]:

@@ -1,4 +1,7 @@
-"""What teams have in notebooks: images through a published pipeline, and rows by partition key; all through the SDK."""
+"""What Microsoft's notebooks about ParallelRunStep ask of the service: the same calls, in their order and form.
+
+The data and the scripts are ours and small. ``docs/emulator.md`` says which notebooks these are.
+"""
 
 from __future__ import annotations
 
@@ -7,211 +10,185 @@ from typing import Any
 
 import pytest
 
-IMAGES = """
-import numpy
-from azureml.core.conda_dependencies import CondaDependencies
-from azureml.core.datastore import Datastore
-from azureml.data.dataset_consumption_config import DatasetConsumptionConfig
-
-# Small grey images (PGM), bright on one side; the model knows where to draw the line.
-generator = numpy.random.default_rng(7)
-sides = {}
-for index in range(12):
-    image = generator.integers(0, 100, (8, 8))
-    sides[f"{index}.pgm"] = side = ("left", "right")[index % 2]
-    image[:, :4] += 100 * (side == "left")
-    image[:, 4:] += 100 * (side == "right")
-    write(f"images/{index}.pgm", "P2 8 8 255 " + " ".join(str(value) for value in image.ravel()))
-store.upload("images", "images", overwrite=True, show_progress=False)
-Path("models").mkdir()
-numpy.save("models/line.npy", numpy.array([0.0]))
-write("models/sides.txt", "right left")
-Model.register(ws, model_path="models/", model_name="sides", tags={"kind": "line"})
-
-write("Code/digits.py", '''
-import argparse, os
-import numpy
-from azureml.core import Model
-
-def init():
-    global line, names, prefix
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--model_name", required=True)
-    parser.add_argument("--prefix", default="")
-    known, _ = parser.parse_known_args()
-    folder = Model.get_model_path(known.model_name)
-    line, prefix = numpy.load(os.path.join(folder, "line.npy"))[0], known.prefix
-    names = open(os.path.join(folder, "sides.txt")).read().split()
-
-def run(mini_batch):
-    print(f"run method start: {__file__}, run({len(mini_batch)} images)")
-    results = []
-    for path in mini_batch:
-        image = numpy.array(open(path).read().split()[4:], dtype=float).reshape(8, 8)
-        is_left = image[:, :4].mean() - image[:, 4:].mean() > line
-        results.append(f"{prefix}{os.path.basename(path)}: {names[int(is_left)]}")
-    return results
-''')
-
-cluster = make_cluster("cpu-cluster", 4)
-batch_env = Environment(name="predict_environment")
-batch_env.python.conda_dependencies = CondaDependencies.create(
-    python_version="3.11", conda_packages=["pip"], pip_packages=["numpy", "azureml-core"])
-batch_env.docker.base_image = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04"
-
-batch_size = PipelineParameter(name="batch_size_param", default_value="5")
-processes = PipelineParameter(name="process_count_param", default_value=2)
-images = Dataset.File.from_files((store, "images/*.pgm"), validate=False)
-images = images.register(ws, "images", create_new_version=True)
-chosen = DatasetConsumptionConfig("images", PipelineParameter("images_param", default_value=images)).as_mount()
-output = PipelineData(name="inferences", datastore=store)
-config = ParallelRunConfig(
-    source_directory="Code", entry_script="digits.py", mini_batch_size=batch_size, error_threshold=10,
-    output_action="append_row", append_row_file_name="sides.txt", environment=batch_env, compute_target=cluster,
-    process_count_per_node=processes, node_count=2, run_invocation_timeout=600)
-step = ParallelRunStep(
-    name="predict-sides", parallel_run_config=config, inputs=[chosen], output=output, allow_reuse=False,
-    arguments=["--model_name", "sides", "--prefix", PipelineParameter("prefix_param", default_value="")])
-pipeline = Pipeline(workspace=ws, steps=[step])
-assert pipeline.validate() == []
-experiment = Experiment(ws, "images")
-
-def predictions(run, folder):
-    step_run = run.find_step_run("predict-sides")[0]
-    step_run.get_output_data("inferences").download(local_path=folder)
-    (path,) = Path(folder).rglob("sides.txt")
-    return dict(line.split(": ") for line in path.read_text().splitlines())
-
-run = experiment.submit(pipeline)
-status = run.wait_for_completion(show_output=True)
-metrics = run.find_step_run("predict-sides")[0].get_metrics()
-again = experiment.submit(pipeline, pipeline_parameters={
-    "batch_size_param": "2", "prefix_param": "p-",
-    "images_param": Dataset.File.from_files((store, "images/1*.pgm"))})
-again.wait_for_completion(show_output=False)
-
-published = run.publish_pipeline(name="sides", description="left or right", version="1.0")
-answer = requests.post(
-    PublishedPipeline.get(ws, published.id).endpoint, headers=ws._auth.get_authentication_header(),
-    json={"ExperimentName": "images", "ParameterAssignments": {"process_count_param": 1, "prefix_param": "rest-"}})
-by_rest = PipelineRun(experiment, answer.json()["Id"])
-by_rest.wait_for_completion(show_output=False)
-schedule = Schedule.create(
-    ws, name="hourly", pipeline_id=published.id, experiment_name="images",
-    recurrence=ScheduleRecurrence(frequency="Hour", interval=1), wait_for_provisioning=True,
-    pipeline_parameters={"prefix_param": "scheduled-"})
-deadline = time.time() + 90
-while schedule.get_last_pipeline_run() is None and time.time() < deadline:
-    time.sleep(0.2)
-schedule.disable(wait_for_provisioning=True)
-scheduled = schedule.get_last_pipeline_run()
-scheduled.wait_for_completion(show_output=False)
-report(
-    status=status, truth=sides, submitted=predictions(run, "submitted"), again=predictions(again, "again"),
-    rest=predictions(by_rest, "rest"), scheduled=predictions(scheduled, "scheduled"), active=schedule.status,
-    metrics={name: value for name, value in metrics.items()},
-)
-"""
-
-ROWS = """
-import numpy, pandas
-from sklearn.datasets import load_iris
-from sklearn.tree import DecisionTreeClassifier
-import joblib
-
-data = load_iris(as_frame=True)
-frame = data.frame.rename(columns=lambda name: name.replace(" (cm)", "").replace(" ", "."))
-truth = [data.target_names[index] for index in frame.pop("target")]
-frame["variety"] = truth
-tree = DecisionTreeClassifier(random_state=0).fit(frame.iloc[:, :4].to_numpy(), truth)
-joblib.dump(tree, "iris_model.pkl")
-Model.register(ws, model_path="iris_model.pkl", model_name="iris-prs")
-frame["row"] = range(len(frame))
-Path("iris").mkdir()
-for start in range(0, 150, 50):
-    frame[start : start + 50].sample(frac=1, random_state=start).to_csv(f"iris/iris-{start}.csv", index=False)
-store.upload("iris", "iris", overwrite=True, show_progress=False)
-table = Dataset.Tabular.from_delimited_files((store, "iris/*.csv"))
-by_variety = table.partition_by(["variety"], target=(store, "iris-by-variety"), name="iris-by-variety",
-                                show_progress=False)
-
-write("Code/iris_score.py", '''
-import argparse
-import joblib
-import pandas
-from azureml.core.model import Model
-
-def init():
-    global model
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", dest="model_name", required=True)
-    args, _ = parser.parse_known_args()
-    model = joblib.load(Model.get_model_path(args.model_name))
-
-def run(input_data):
-    assert isinstance(input_data, pandas.DataFrame)
-    features = input_data.iloc[:, :4]
-    input_data["Prediction"] = model.predict(features.to_numpy())
-    return input_data[["row", "sepal.length", "variety", "Prediction"]]
-''')
-write("Code/total.py", '''
-def run(input_data, mini_batch_context):
-    key = mini_batch_context.partition_key_value
-    assert set(input_data["variety"]) == {key["variety"]}
-    input_data["total"] = input_data["petal.width"].sum()
-    return input_data[["variety", "row", "total"]].head(1)
-''')
-
-def step(name, script, dataset, **settings):
-    environment = Environment.from_conda_specification("iris", "conda.yml")
-    config = ParallelRunConfig(
-        source_directory="Code", entry_script=script, error_threshold=-1 if "partition_keys" in settings else 0,
-        output_action="append_row", environment=environment, compute_target=make_cluster(), node_count=2,
-        run_invocation_timeout=600, **settings)
-    return ParallelRunStep(
-        name=name, inputs=[dataset.as_named_input("iris")], output=PipelineData(name="out", datastore=store),
-        parallel_run_config=config, arguments=["--model", "iris-prs"], allow_reuse=False)
-
-write("conda.yml", "name: iris\\ndependencies:\\n- pip:\\n  - scikit-learn\\n  - pandas\\n")
-pipeline = Pipeline(ws, [step("example-iris", "iris_score.py", table, mini_batch_size="1KB"),
-                         step("total-by-key", "total.py", by_variety, partition_keys=["variety"])])
-run = Experiment(ws, "iris").submit(pipeline)
-run.wait_for_completion(show_output=True)
-
-def rows(name):
-    run.find_step_run(name)[0].get_output_data("out").download(name)
-    (path,) = Path(name).rglob("parallel_run_step.txt")
-    return pandas.read_csv(path, delimiter=" ", header=None)
-
-scored, totals = rows("example-iris").sort_values(0), rows("total-by-key").sort_values(0)
-report(
-    predicted=scored[3].tolist(), direct=tree.predict(frame.iloc[:, :4].to_numpy()).tolist(),
-    carried=numpy.allclose(scored[1], frame["sepal.length"]), rows=scored[0].tolist(),
-    totals=totals.set_index(0)[2].to_dict(), direct_totals=frame.groupby("variety")["petal.width"].sum().to_dict(),
-    mini_batches=run.find_step_run("example-iris")[0].get_metrics()["Total MiniBatches"],
-)
-"""
-
 Sdk = Callable[[str], dict[str, Any]]
 
+PARALLEL = """
+import tempfile
+import azureml.core
+from azureml.core import Datastore
+from azureml.core.runconfig import CondaDependencies, DEFAULT_CPU_IMAGE
+from azureml.data.dataset_consumption_config import DatasetConsumptionConfig
+import pandas
 
-def test_images_through_a_published_and_scheduled_pipeline(pipeline_sdk: Sdk) -> None:
-    told = pipeline_sdk(IMAGES)
-    truth = told["truth"]
-    assert told["status"] == "Finished"
-    assert told["submitted"] == truth
-    assert told["again"] == {f"p-{name}": truth[name] for name in ("1.pgm", "10.pgm", "11.pgm")}
-    assert told["rest"] == {f"rest-{name}": side for name, side in truth.items()}
-    assert told["scheduled"] == {f"scheduled-{name}": side for name, side in truth.items()}
-    assert told["active"] == "Disabled"
-    assert (told["metrics"]["Total MiniBatches"], told["metrics"]["Total Items"]) == (3, 12)
-    assert told["metrics"]["Failed Items"] == 0
+print(azureml.core.VERSION, ws.name, ws.location, ws.subscription_id, ws.resource_group, sep="\\n")
+if "cpu-cluster" not in ws.compute_targets:
+    asked = AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", min_nodes=0, max_nodes=4)
+    cluster = ComputeTarget.create(ws, "cpu-cluster", asked)
+    cluster.wait_for_completion(show_output=True, min_node_count=None, timeout_in_minutes=20)
+cluster = ws.compute_targets["cpu-cluster"]
+cluster_status = cluster.get_status().serialize()
+
+# A container of samples, as a team keeps them: no key, the account's name only.
+account = store.account_name
+made = Datastore.register_azure_blob_container(
+    ws, datastore_name="filled", container_name="sampledata", account_name=account, account_key=store.account_key,
+    create_if_not_exists=True, overwrite=True)
+for index in range(7):
+    write(f"images/{index}.txt", str(index))
+frame = pandas.DataFrame({"store": [1, 1, 2, 2, 3], "brand": list("ababa"), "income": [1.5, 2.5, 3.5, 4.5, 5.5]})
+frame.to_csv("sales.csv", index=False)
+write("weights/weight.txt", "10")
+write("weights/readme.txt", "ten")
+made.upload("images", "images", show_progress=False)
+made.upload("weights", "weights", show_progress=False)
+samples = Datastore.register_azure_blob_container(
+    ws, datastore_name="samples", container_name="sampledata", account_name=account, overwrite=True)
+samples.download("local", prefix="weights", show_progress=False)
+model = Model.register(model_path="local/weights", model_name="weight", tags={"kind": "ten"}, description="a weight",
+                       workspace=ws)
+
+images = Dataset.File.from_files(path=samples.path("images"), validate=False)
+chosen = PipelineParameter(name="images_param", default_value=images)
+consumed = DatasetConsumptionConfig("images_config", chosen).as_mount()
+output = PipelineData(name="inferences", datastore=store)
+write("Code/images.py", '''
+import argparse, os
+from azureml.core.model import Model
+def init():
+    global weight
+    print("init", os.environ["AZUREML_BI_OUTPUT_PATH"])
+    weight = int(open(os.path.join(Model.get_model_path("weight"), "weight.txt")).read())
+def run(mini_batch):
+    return [f"{os.path.basename(path)}: {weight * int(open(path).read())}" for path in mini_batch]
+''')
+needs = CondaDependencies.create(python_version="3.7", conda_packages=["pip==20.2.4"],
+                                 pip_packages=["pillow", "azureml-core", "azureml-dataset-runtime[fuse]"])
+batch = Environment(name="batch_environment")
+batch.python.conda_dependencies = needs
+batch.docker.base_image = DEFAULT_CPU_IMAGE
+batch.docker.enabled = True
+batch.spark.precache_packages = False
+common = dict(source_directory="Code", error_threshold=5, output_action="append_row", environment=batch,
+              compute_target=cluster, node_count=2)
+config = ParallelRunConfig(
+    entry_script="images.py", mini_batch_size=PipelineParameter(name="batch_size_param", default_value="5"),
+    append_row_file_name="outputs.txt", process_count_per_node=PipelineParameter("process_count_param", 2), **common)
+step = ParallelRunStep(name="predict-images", parallel_run_config=config, inputs=[consumed], output=output,
+                       allow_reuse=False)
+pipeline = Pipeline(workspace=ws, steps=[step])
+experiment = Experiment(ws, "public-images")
+run = experiment.submit(pipeline)
+again = experiment.submit(pipeline, pipeline_parameters={
+    "images_param": Dataset.File.from_files(path=samples.path("images/0.txt"), validate=False),
+    "batch_size_param": "1", "process_count_param": 1})
+print(run, run._repr_html_())
+
+# Rows by the values of columns, and files by the names of folders.
+store.upload_files(["./sales.csv"], ".", "sales_data", overwrite=True, show_progress=False)
+table = Dataset.Tabular.from_delimited_files(path=(store, "sales_data/*.csv"))
+shown = table.to_pandas_dataframe()
+by_column = table.partition_by(partition_keys=["store", "brand"], target=(store, "by_column"), name="by-column")
+for place in ("user1/winter", "user2/fall", "user2/winter"):
+    store.upload("images", f"seasons/{place}", overwrite=True, show_progress=False)
+by_folder = Dataset.File.from_files(path=(store, "seasons/*/*/*.txt"), validate=False,
+                                    partition_format="seasons/{user}/{season}/{number}.txt")
+write("Code/income.py", '''
+def run(mini_batch, mini_batch_context):
+    mini_batch["total"] = mini_batch["income"].sum()
+    return mini_batch
+''')
+write("Code/sizes.py", '''
+import os
+import pandas
+def init():
+    pass
+def run(mini_batch, mini_batch_context):
+    keys = mini_batch_context.partition_key_value
+    frame = pandas.DataFrame({"name": mini_batch})
+    frame["name"] = frame["name"].map(os.path.basename)
+    frame["user"], frame["total"] = keys["user"], len(frame)
+    return frame
+''')
+def keyed(name, script, data, keys):
+    out = PipelineData(name="inferences", datastore=store)
+    config = ParallelRunConfig(entry_script=script, partition_keys=keys, append_row_file_name="outputs.txt",
+                               run_invocation_timeout=600, **common)
+    return ParallelRunStep(name=name, inputs=[data.as_named_input(name)], output=out, parallel_run_config=config,
+                           allow_reuse=False)
+partitions = Experiment(ws, "public-partitions").submit(Pipeline(workspace=ws, steps=[
+    keyed("income", "income.py", by_column, ["store", "brand"]), keyed("sizes", "sizes.py", by_folder, ["user"])]))
+
+# Rows of a registered table; the result is found by walking.
+made.upload_files(["sales.csv"], target_path="tables", show_progress=False)
+rows = Dataset.Tabular.from_delimited_files(path=samples.path("tables/"), validate=False)
+rows = rows.register(ws, "sales_rows", create_new_version=True).as_named_input("sales_rows")
+write("Code/rows.py", '''
+import argparse
+def init():
+    global factor
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--factor", type=int)
+    factor = parser.parse_known_args()[0].factor
+def run(mini_batch):
+    mini_batch["income"] *= factor
+    return mini_batch
+''')
+tabular = Experiment(ws, "public-rows").submit(Pipeline(workspace=ws, steps=[ParallelRunStep(
+    name="example-rows", inputs=[rows], output=PipelineData(name="inferences", datastore=store),
+    arguments=["--factor", "2"], allow_reuse=True, parallel_run_config=ParallelRunConfig(
+        entry_script="rows.py", mini_batch_size="5MB", append_row_file_name="outputs.txt", run_invocation_timeout=600,
+        **common))]))
+
+for each in (run, again, partitions, tabular):
+    each.wait_for_completion(show_output=each is run)
+
+def result(run, step_name, delimiter):
+    data = run.find_step_run(step_name)[0].get_output_data(output.name)
+    folder = tempfile.mkdtemp()
+    data.download(local_path=folder)
+    path = os.path.join(folder, data.path_on_datastore, config.append_row_file_name)
+    return pandas.read_csv(path, delimiter=delimiter, header=None)
+
+def walked(run):
+    next(run.get_children()).get_output_data("inferences").download(local_path="walked")
+    (path,) = [os.path.join(root, name) for root, _, names in os.walk("walked") for name in names
+               if name.endswith("outputs.txt")]
+    return pandas.read_csv(path, delimiter=" ", header=None)
+
+report(
+    cluster=cluster_status, model=[model.version, model.tags, model.description],
+    images=sorted(result(run, step.name, ":").values.tolist()),
+    single=result(again, step.name, ":").values.tolist(),
+    keys=[by_column.partition_keys, by_folder.partition_keys], shown=shown.values.tolist(),
+    income=sorted(result(partitions, "income", " ").values.tolist(), key=str),
+    sizes=sorted(result(partitions, "sizes", " ").values.tolist()),
+    rows=sorted(walked(tabular).values.tolist()),
+)
+"""
 
 
-def test_rows_as_frames_and_by_partition_key(pipeline_sdk: Sdk) -> None:
-    told = pipeline_sdk(ROWS)
-    assert told["predicted"] == told["direct"]
-    assert told["rows"] == list(range(150))
-    assert told["carried"] is True
-    assert told["mini_batches"] > 3
-    assert told["totals"] == pytest.approx(told["direct_totals"])
+@pytest.fixture(scope="module")
+def told(pipeline_sdk: Sdk) -> dict[str, Any]:
+    return pipeline_sdk(PARALLEL)
+
+
+def test_images_are_scored_with_the_registered_model_and_again_with_other_parameters(told: dict[str, Any]) -> None:
+    assert told["images"] == [[f"{index}.txt", 10 * index] for index in range(7)]
+    assert told["single"] == [["0.txt", 0]]
+    assert told["model"] == [1, {"kind": "ten"}, "a weight"]
+    assert told["cluster"]["scaleSettings"]["maxNodeCount"] == 4
+
+
+def test_rows_of_a_registered_table_are_scored(told: dict[str, Any]) -> None:
+    assert told["rows"] == [[1, "a", 3.0], [1, "b", 5.0], [2, "a", 7.0], [2, "b", 9.0], [3, "a", 11.0]]
+
+
+def test_partitions_are_those_of_the_columns_and_of_the_folders(told: dict[str, Any]) -> None:
+    assert told["keys"] == [["store", "brand"], ["user", "season", "number"]]
+    sales = [[1, "a", 1.5], [1, "b", 2.5], [2, "a", 3.5], [2, "b", 4.5], [3, "a", 5.5]]
+    assert told["shown"] == sales
+    # The keys are columns again, at the end.
+    assert told["income"] == [[income, store, brand, income] for store, brand, income in sales]
+    files = [f"{index}.txt" for index in range(7)]
+    counts = [[name, "user1", 7] for name in files] + 2 * [[name, "user2", 14] for name in files]
+    assert told["sizes"] == sorted(counts)

@@ -137,10 +137,10 @@ def test_a_bare_request_is_refused_in_azures_shape(emulator: ServedEmulator, mai
         assert error["Code"] == answer.json()["error"]["code"]
         return answer.status_code, error["Code"], error["Message"]
 
-    status, code, message = refusal({"ExperimentName": "rest", "ParameterAssignments": {"batchsize": "3"}})
+    path = {"DataStoreName": "workspaceblobstore", "RelativePath": "rows"}
+    status, code, message = refusal({"ExperimentName": "rest", "DataPathAssignments": {"place": path}})
     assert (status, code) == (400, "ParameterNotFound")
-    assert "'batchsize'" in message
-    assert "batch_size, threshold" in message
+    assert "'place'" in message
     assert refusal({})[0] == 400
     assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": "many"}})[:2] == (
         400,
@@ -149,6 +149,17 @@ def test_a_bare_request_is_refused_in_azures_shape(emulator: ServedEmulator, mai
     assert refusal({"ExperimentName": "rest", "ParameterAssignments": {"batch_size": ["1"]}})[0] == 400
     assert refusal({"ExperimentName": "rest"}, endpoint.rpartition("/")[0] + "/nowhere")[0] == 404
     assert requests.post(endpoint, json={}, verify=emulator.ca_bundle, timeout=30).status_code == 401
+
+
+def test_a_parameter_that_the_pipeline_does_not_declare_is_told_by_the_run(
+    emulator: ServedEmulator, main_job: dict[str, Any]
+) -> None:
+    body = {"ExperimentName": "rest", "ParameterAssignments": {"batchsize": "3", "threshold": "0.1"}}
+    answer = emulator.session().post(main_job["endpoint"], json=body).json()
+    emulator.services.pipeline_runs.cancel(answer["Id"])
+    properties = emulator.services.history.get(answer["Id"]).properties
+    assert properties["emulator.ignoredParameters"] == "batchsize"
+    assert properties["azureml.parameters"] == '{"batch_size": "5", "threshold": "0.1"}'
 
 
 def test_of_several_submissions_of_one_run_at_once_only_one_is_taken(
