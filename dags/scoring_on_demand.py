@@ -29,7 +29,7 @@ FORM = {
         type="string",
         pattern=r"^[\w-]+(/[\w-]+)*$",
         title="Folder",
-        description="Folder of the datastore `workspaceblobstore` whose files are scored, without a slash at its ends.",
+        description="Folder of the datastore workspaceblobstore whose files are scored, without a slash at its ends.",
     ),
     "threshold": Param(
         0.5,
@@ -40,7 +40,7 @@ FORM = {
         description="Probability from which on a tumour is called benign.",
     ),
     "mini_batch_size": Param(
-        20, type="integer", enum=[5, 10, 20, 50], title="Mini-batch size", description="Files per call of `run()`."
+        20, type="integer", enum=[5, 10, 20, 50], title="Mini-batch size", description="Files per call of run()."
     ),
     "node_count": Param(
         1, type="integer", minimum=1, maximum=2, title="Nodes", description="Machines of the cluster to use."

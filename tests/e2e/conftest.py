@@ -16,10 +16,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.aml.settings import ConnectionSettings
+from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.testing import ServedEmulator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "demo"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
+
+from sample import DATASTORE, Sample, make_sample, upload_rows
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,20 @@ def airflow_home() -> Path:
     done = subprocess.run([str(airflow), "db", "migrate"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(os.environ["AIRFLOW_HOME"])
+
+
+@pytest.fixture(scope="module")
+def session(emulator: ServedEmulator) -> Session:
+    """A session with the emulator of the module."""
+    return Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
+
+
+@pytest.fixture(scope="module")
+def sample(session: Session) -> Sample:
+    """A trained model, and the rows that it has not seen in the module's emulator."""
+    made = make_sample()
+    upload_rows(made, AzureMLBatchHook(session=session).container_client(DATASTORE))
+    return made
 
 
 @pytest.fixture

@@ -7,21 +7,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOperator
 from airflow_provider_amlbatch.testing import ServedEmulator
-from sample import DATASTORE, make_sample, save_model, upload_rows
+from sample import Sample, save_model
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
 @pytest.fixture(scope="module")
-def prepared(emulator: ServedEmulator, tmp_path_factory: pytest.TempPathFactory):
-    """The sample, with its rows in the datastore and its model registered."""
-    sample = make_sample()
+def prepared(emulator: ServedEmulator, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """The sample, with its model registered."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
-        upload_rows(sample, AzureMLBatchHook().container_client(DATASTORE))
         model = save_model(sample, tmp_path_factory.mktemp("model"))
         AzureMLRegisterModelOperator(task_id="register", model_name="breast-cancer", model_path=str(model)).execute({})
     return sample
@@ -58,12 +55,14 @@ def test_a_failing_script_fails_the_dag_and_its_traceback_is_in_the_log(run_dag,
     assert "ValueError: patient-007.csv cannot be scored" in said
 
 
-def test_the_whole_job_in_one_call_compares_the_rows_with_the_inputs(run_dag, prepared):
-    result = run_dag(DAGS / "batch_scoring_in_one_call.py", "batch_scoring_in_one_call")
+def test_the_whole_job_in_one_call_compares_the_rows_with_the_inputs(run_dag, prepared, tmp_path):
+    one_call = DAGS / "batch_scoring_in_one_call.py"
+    result = run_dag(one_call, "batch_scoring_in_one_call", AIRFLOW_VAR_RESULTS=str(tmp_path))
 
     assert result.state == "success", result.tasks
     collected = result.returned["score_patients.collect"]
     assert collected["rows"] == len(prepared.rows)
+    assert Path(collected["uri"]).parent == tmp_path
     assert collected["reconciliation"]["inputs"] == len(prepared.rows)
     assert collected["reconciliation"]["complete"] == 1.0
     assert collected["reconciliation"]["problems"] == []

@@ -24,12 +24,11 @@ from airflow_provider_amlbatch.aml.scheduling import (
     switch_schedule,
 )
 from airflow_provider_amlbatch.aml.session import Session
-from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 from airflow_provider_amlbatch.aml.target import find_target
 from airflow_provider_amlbatch.cli import main
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.testing import ServedEmulator
-from sample import DATASTORE, Sample, as_csv, make_sample, save_model, upload_rows
+from sample import DATASTORE, Sample, as_csv, save_model
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
@@ -38,18 +37,6 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
     """An emulator whose clock these tests may move."""
     return own_emulator
-
-
-@pytest.fixture(scope="module")
-def session(emulator: ServedEmulator) -> Session:
-    return Session(ConnectionSettings.from_json("azureml_default", emulator.connection_json))
-
-
-@pytest.fixture(scope="module")
-def sample(session: Session) -> Sample:
-    made = make_sample()
-    upload_rows(made, AzureMLBatchHook(session=session).container_client(DATASTORE))
-    return made
 
 
 @pytest.fixture
