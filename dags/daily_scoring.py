@@ -4,6 +4,8 @@ The data interval names the folder, so a backfill scores the same folders that t
 
     airflow backfill create --dag-id daily_scoring --from-date 2026-11-01 --to-date 2026-11-07
 
+Triggered by hand it needs a logical date, which the form gives and the REST API may leave out.
+
 One run of Azure ML belongs to one DAG run. A retry goes on with that run; clearing the task starts a new one.
 """
 
