@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import ConfigDict, Field
+
 from airflow_provider_amlbatch.aml.call import WORKSPACE, Call, Page
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
@@ -43,15 +45,30 @@ class User(Camel):
     user_name: str | None = None
 
 
-class Run(Camel):
-    """A run as run history keeps it: a pipeline run, a step run, or an interactive one."""
+class RunState(Camel):
+    """What those who wait for a run need of it; the rest is not even read."""
+
+    model_config = ConfigDict(extra="ignore")
 
     run_id: str
+    status: str | None = None
+    error: ErrorResponse | None = None
+
+    @property
+    def run_status(self) -> RunStatus:
+        """The status, read."""
+        return RunStatus.from_history(self.status)
+
+
+class Run(RunState):
+    """A run as run history keeps it: a pipeline run, a step run, or an interactive one."""
+
+    model_config = ConfigDict(extra="allow")
+
     run_number: int | None = None
     root_run_id: str | None = None
     parent_run_id: str | None = None
     experiment_id: str | None = None
-    status: str | None = None
     status_revision: int | None = None
     created_utc: Instant | None = None
     start_time_utc: Instant | None = None
@@ -68,17 +85,11 @@ class Run(Camel):
     script_name: str | None = None
     target: str | None = None
     cancelation_reason: str | None = None
-    error: ErrorResponse | None = None
     warnings: list[dict[str, Any]] = []
     properties: dict[str, str | None] = {}
     tags: dict[str, str | None] = {}
     input_datasets: list[dict[str, Any]] = []
     output_datasets: list[dict[str, Any]] = []
-
-    @property
-    def run_status(self) -> RunStatus:
-        """The status, read."""
-        return RunStatus.from_history(self.status)
 
 
 class JobCost(Camel):
@@ -167,6 +178,20 @@ class BatchRunDataResult(Camel):
     failed_results: dict[str, ErrorResponse] = {}
 
 
+class _GetRunStateResult(Camel):
+    model_config = ConfigDict(extra="ignore")
+
+    run_metadata: RunState | None = None
+
+
+class BatchRunStateResult(Camel):
+    """:class:`BatchRunDataResult` as those who wait for runs read it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    successful_results: dict[str, _GetRunStateResult] = Field(default_factory=dict)
+
+
 RunPage = Page[Run]
 
 HISTORY = "history"
@@ -192,10 +217,11 @@ def list_children(run_id: str) -> Call[Page[Run]]:
     return Call("GET", HISTORY, path, RunPage.model_validate, {"$top": 500}, next_page="$continuationToken")
 
 
-def batch_run_data(run_ids: Iterable[str]) -> Call[BatchRunDataResult]:
-    """Read many runs at once, up to :data:`BULK`. The ids are the keys of the answer."""
-    body = BatchRunDataRequest(requests={run_id: GetRunDataRequest(run_id=run_id) for run_id in run_ids})
-    return Call("POST", HISTORY, f"{_BASE}/batchrundata", BatchRunDataResult.model_validate, body=body.to_wire())
+def batch_run_states(run_ids: Iterable[str]) -> Call[BatchRunStateResult]:
+    """Read the states of many runs at once, up to :data:`BULK`. The ids are the keys of the answer."""
+    one = GetRunDataRequest(run_id="").to_wire()
+    body = {"requests": {run_id: {**one, "runId": run_id} for run_id in run_ids}}
+    return Call("POST", HISTORY, f"{_BASE}/batchrundata", BatchRunStateResult.model_validate, body=body)
 
 
 def query_runs(experiment_name: str, query: QueryParams) -> Call[Page[Run]]:

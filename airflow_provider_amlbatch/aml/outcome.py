@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_amlbatch.aml.history import ErrorResponse, Run
+from airflow_provider_amlbatch.aml.history import ErrorResponse, RunState
 from airflow_provider_amlbatch.aml.status import RunStatus
 
 
@@ -19,7 +19,7 @@ class RunOutcome:
     error_message: str | None = None
 
     @classmethod
-    def of(cls, run: Run) -> RunOutcome | None:
+    def of(cls, run: RunState) -> RunOutcome | None:
         """Judge a run.
 
         :return: None while the run may still change, which includes a status that nobody knows.

@@ -27,7 +27,7 @@ from airflow_provider_amlbatch.aml.errors import (
     UnreachableError,
     ValidationError,
 )
-from airflow_provider_amlbatch.aml.history import Run
+from airflow_provider_amlbatch.aml.history import RunState
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.progress import ProgressReader
 from airflow_provider_amlbatch.aml.session import Session
@@ -49,7 +49,7 @@ SINGLE_READERS = 8
 #: What may pass: never the end of a wait.
 HICCUPS = (ThrottledError, ServiceUnavailableError, UnreachableError, UnexpectedReplyError)
 #: An answer about one run.
-Answer = Run | AzureMLBatchError
+Answer = RunState | AzureMLBatchError
 
 
 @dataclass(eq=False)
@@ -179,7 +179,7 @@ class RunWatcher:
 
     def _ask_bulk(self, session: Session, ids: list[str]) -> Iterator[tuple[str, Answer]]:
         try:
-            found = session.send_once(history.batch_run_data(ids)).successful_results
+            found = session.send_once(history.batch_run_states(ids)).successful_results
         except (ValidationError, NotFoundError) as error:
             self._bulk_refused = True
             log.warning("The service refuses to be asked for many runs at once (%s); asking for each run.", error)
