@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from airflow_provider_amlbatch.emulator.engine.job import Argument, Input, StepJob
@@ -14,9 +16,30 @@ from airflow_provider_amlbatch.emulator.engine.outcome import StepFailure
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
-def launch_command(command: Sequence[str]) -> list[str]:
-    """The command that starts a program which dies with this process."""
-    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command]
+@dataclass(frozen=True)
+class View:
+    """Folders that the processes of a step cannot write to, and those below that they can. All of them exist."""
+
+    read_only: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, step: StepJob) -> View:
+        """Inputs are read in place, so a script that writes to one would change the blobs themselves.
+
+        On Azure a mounted input is read-only, too.
+        """
+        inputs = (Path(input_path(source)) for source in step.inputs if source.patterns)
+        folders = {path.parent if path.is_file() else path for path in inputs if path.exists()}
+        read_only = sorted(map(str, folders))
+        own = [*(output.path for output in step.outputs), step.artifacts]
+        writable = [path for path in own if any(Path(path).is_relative_to(root) for root in read_only)]
+        return cls(tuple(read_only), tuple(writable))
+
+
+def launch_command(command: Sequence[str], view: View) -> list[str]:
+    """The command that starts a program which dies with this process, and sees its inputs read-only."""
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), json.dumps(asdict(view)), *command]
 
 
 def arguments(step: StepJob) -> list[str]:

@@ -51,6 +51,7 @@ class Planner:
         self._queue = queue
         self._arguments = environment.arguments(step)
         self._variables = environment.variables(step)
+        self._view = environment.View.of(step)
         self._inputs = [_readable(source) for source in inputs]
         self.output = next((output for output in step.outputs if output.name == settings.output_name), None)
         # Inferred: one process for each core where the author names no number.
@@ -75,6 +76,7 @@ class Planner:
             stdout=logs.process_file("user/stdout", label, f"{name}.stdout.txt"),
             stderr=logs.process_file("user/stderr", label, f"{name}.stderr.txt"),
             config=self._config(logs.process_file("sys/node", label, f"{name}.txt"), label, name),
+            view=self._view,
         )
 
     def _config(self, log: Path, node: str, name: str) -> dict[str, Any]:

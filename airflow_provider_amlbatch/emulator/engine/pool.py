@@ -20,7 +20,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_amlbatch.emulator.engine.environment import launch_command
+from airflow_provider_amlbatch.emulator.engine.environment import View, launch_command
 from airflow_provider_amlbatch.emulator.engine.mini_batches import Task
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -52,6 +52,7 @@ class WorkerPlan:
     stdout: Path
     stderr: Path
     config: dict[str, Any]
+    view: View
 
 
 @dataclass(eq=False)
@@ -100,7 +101,7 @@ class Pool:
         command = [plan.interpreter, str(_WORKER), str(theirs.fileno()), str(self._life_reader)]
         with theirs, open(plan.stdout, "ab") as stdout, open(plan.stderr, "ab") as stderr:
             process = subprocess.Popen(
-                launch_command(command),
+                launch_command(command, plan.view),
                 cwd=plan.working_directory,
                 env=dict(plan.environment),
                 stdin=subprocess.DEVNULL,

@@ -44,7 +44,7 @@ def _start(execution: Execution, folder: Path, artifacts: Path) -> subprocess.Po
     command = [step.interpreter, step.script, *environment.arguments(step)]
     with open_driver_log(artifacts, "std_log.txt") as log:
         process = subprocess.Popen(
-            environment.launch_command(command),
+            environment.launch_command(command, environment.View.of(step)),
             cwd=folder,
             env={"PYTHONUNBUFFERED": "1", **environment.variables(step)},
             stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_provider_amlbatch.emulator.engine.environment import View
 from airflow_provider_amlbatch.emulator.engine.job import ParallelSettings
 from airflow_provider_amlbatch.emulator.engine.ledger import Ledger
 from airflow_provider_amlbatch.emulator.engine.logs import StepLogs
@@ -17,7 +18,7 @@ from airflow_provider_amlbatch.emulator.engine.summary import Summary
 
 def worker(node: int, number: int) -> Worker:
     here = Path()
-    plan = WorkerPlan(node, f"process{number:03d}", "python", {}, here, here, here, {})
+    plan = WorkerPlan(node, f"process{number:03d}", "python", {}, here, here, here, {}, View())
     process: Any = SimpleNamespace(pid=number)
     channel: Any = None
     return Worker(plan, process, channel, deadline=0.0, processed=number, failures=1, busy_seconds=0.5)
