@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from airflow_provider_amlbatch.aml.status import RunStatus
@@ -31,7 +32,8 @@ def execute(execution: Execution) -> Outcome:
         _link(folder / name, artifacts / name)
     process = _start(execution, folder, artifacts)
     try:
-        return _wait(execution, process)
+        with _mourned(process):
+            return _wait(execution, process)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # and whatever it started
@@ -54,6 +56,23 @@ def _start(execution: Execution, folder: Path, artifacts: Path) -> subprocess.Po
         )
     execution.publish(RunStatus.RUNNING, None)
     return process
+
+
+@contextmanager
+def _mourned(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have what the script started killed when this process is.
+
+    The script itself dies with this process by its own request; its children made none.
+    """
+    command = ["sh", "-c", f"read -r _; kill -KILL -{process.pid}"]  # nothing is ever written for it to read
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    ) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
 
 
 def _wait(execution: Execution, process: subprocess.Popen[bytes]) -> Outcome:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from polling import wait_for
 
 from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
 from airflow_provider_amlbatch.emulator.engine.job import (
@@ -20,18 +20,6 @@ from airflow_provider_amlbatch.emulator.engine.job import (
     StepJob,
 )
 from airflow_provider_amlbatch.emulator.engine.report import PipelineReport, StepReport
-
-DEADLINE = 60.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
-    """Wait for a condition, and fail if it does not come true."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        if result := condition():
-            return result
-        time.sleep(0.02)
-    raise AssertionError(f"not within {deadline} s: {what}")
 
 
 class Bench:
@@ -109,7 +97,7 @@ class Bench:
             report = self.folder.read_report()
             return report if report.status.is_terminal else None
 
-        report: PipelineReport = wait_until(ended, "end of the run")
+        report: PipelineReport = wait_for("end of the run", ended, interval=0.02)
         return report
 
     def run(self, step: StepJob) -> StepReport:

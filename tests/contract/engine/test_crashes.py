@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from engine_bench import Bench, wait_until
+from engine_bench import Bench
+from polling import wait_for
 
 from airflow_provider_amlbatch.aml.status import RunStatus
 
@@ -42,20 +43,20 @@ def test_killed_controller_reads_as_failed_and_takes_its_workers_along(bench: Be
     bench.files(2)
     bench.script(marked(bench, "time.sleep(600)"))
     controller = bench.launch(bench.step(mini_batch_size=1, run_invocation_timeout=600))
-    wait_until(lambda: len(pids(bench)) == 2, "both workers in run()")
+    wait_for("run() in both workers", lambda: len(pids(bench)) == 2, interval=0.02)
     os.kill(controller, signal.SIGKILL)
     os.waitpid(controller, 0)
     report = bench.wait()
     assert (report.status, report.error_code) == (RunStatus.FAILED, "ControllerLost")
     assert report.steps["step"].status is RunStatus.FAILED
-    wait_until(lambda: not any(is_running(pid) for pid in pids(bench)), "the end of the workers", 5)
+    wait_for("end of the workers", lambda: not any(is_running(pid) for pid in pids(bench)), 5, interval=0.02)
 
 
 def test_terminated_controller_cancels(bench: Bench) -> None:
     bench.files(1)
     bench.script(marked(bench, "time.sleep(600)"))
     controller = bench.launch(bench.step(run_invocation_timeout=600))
-    (worker,) = wait_until(lambda: pids(bench), "run()")
+    (worker,) = wait_for("run()", lambda: pids(bench), interval=0.02)
     os.kill(controller, signal.SIGTERM)
     assert bench.wait().status is RunStatus.CANCELED
     assert not is_running(worker)

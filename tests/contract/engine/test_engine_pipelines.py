@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_bench import Bench, wait_until
+from engine_bench import Bench
+from polling import wait_for
 
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.engine.folder import AlreadyLaunchedError
@@ -83,7 +86,7 @@ def test_failure_of_a_step(bench: Bench, go_on: bool) -> None:
         bench.script_step("independent", "good.py", depends_on=("slow",)),
         continue_on_step_failure=go_on,
     )
-    wait_until(lambda: bench.folder.read_report().steps["bad"].status is RunStatus.FAILED, "the failure")
+    wait_for("failure", lambda: bench.folder.read_report().steps["bad"].status is RunStatus.FAILED, interval=0.02)
     if go_on:
         failed.touch()
     report = bench.wait()
@@ -107,7 +110,8 @@ def test_reused_step_is_not_executed(bench: Bench) -> None:
     assert (report.status, report.steps["reused"].status) == (RunStatus.COMPLETED, RunStatus.COMPLETED)
 
 
-def test_script_and_what_it_started_end_with_the_cancel(bench: Bench) -> None:
+@pytest.mark.parametrize("how", ["canceled", "controller killed"])
+def test_script_and_what_it_started_end_with_the_run(bench: Bench, how: str) -> None:
     (bench.source / "main.py").write_text(
         "import os, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -115,12 +119,16 @@ def test_script_and_what_it_started_end_with_the_cancel(bench: Bench) -> None:
         f"os.rename({str(bench.root / 'pids')!r} + '.new', {str(bench.root / 'pids')!r})\n"
         "time.sleep(600)\n"
     )
-    bench.launch(bench.script_step("script", "main.py"))
-    wait_until((bench.root / "pids").exists, "the script")
-    bench.folder.cancel()
-    assert bench.wait().status is RunStatus.CANCELED
+    controller = bench.launch(bench.script_step("script", "main.py"))
+    wait_for("script", (bench.root / "pids").exists, interval=0.02)
+    if how == "canceled":
+        bench.folder.cancel()
+    else:
+        os.kill(controller, signal.SIGKILL)
+        os.waitpid(controller, 0)
+    assert bench.wait().status is (RunStatus.CANCELED if how == "canceled" else RunStatus.FAILED)
     pids = (bench.root / "pids").read_text().split()
-    wait_until(lambda: not any(_runs(pid) for pid in pids), "the end of both", 5)
+    wait_for("end of both", lambda: not any(_runs(pid) for pid in pids), 5, interval=0.02)
 
 
 def _runs(pid: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from engine_bench import wait_until
+from polling import wait_for
 
 from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
 from airflow_provider_amlbatch.emulator.engine.job import PipelineJob
@@ -31,7 +31,7 @@ def test_no_reader_sees_a_launched_run_without_its_controller(tmp_path: Path) ->
             launched.job_file.write_text("{}")  # its controller ends as soon as it has read this
             folder = launched
             launched.launch()
-            wait_until(lambda: launched.read_report().status.is_terminal, "the end")  # noqa: B023
+            wait_for("end", lambda: launched.read_report().status.is_terminal, interval=0.02)  # noqa: B023
     finally:
         done.set()
         for reader in readers:

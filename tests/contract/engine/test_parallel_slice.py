@@ -6,7 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from engine_bench import Bench, wait_until
+from engine_bench import Bench
+from polling import wait_for
 
 from airflow_provider_amlbatch.aml.status import RunStatus
 
@@ -90,7 +91,8 @@ def test_cancel_ends_the_run_and_its_workers(bench: Bench) -> None:
         """
     )
     bench.launch(bench.step(mini_batch_size=1, run_invocation_timeout=600))
-    pids = wait_until(lambda: [p for p in [*bench.root.glob("*.pid")] if len([*bench.root.glob("*.pid")]) == 2], "run")
+    wait_for("run() in both workers", lambda: len([*bench.root.glob("*.pid")]) == 2, interval=0.02)
+    pids = [*bench.root.glob("*.pid")]
     bench.folder.cancel()
     report = bench.wait()
     assert (report.status, report.steps["step"].status) == (RunStatus.CANCELED, RunStatus.CANCELED)
