@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +61,18 @@ def sample(session: Session) -> Sample:
 @pytest.fixture
 def run_dag(airflow_home: Path, emulator: ServedEmulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DagResult]:
     """Run a DAG file against the emulator: ``run_dag(path, dag_id, **environment)``."""
-    monkeypatch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
+    return _runner(emulator, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def run_dag_once(airflow_home: Path, emulator: ServedEmulator) -> Iterator[Callable[..., DagResult]]:
+    """Run a DAG file for all tests of a module; the environment stays for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _runner(emulator, patch)
+
+
+def _runner(emulator: ServedEmulator, patch: pytest.MonkeyPatch) -> Callable[..., DagResult]:
+    patch.setenv("AIRFLOW_CONN_AZUREML_DEFAULT", emulator.connection_json)
 
     def run(
         path: Path,
@@ -73,7 +84,7 @@ def run_dag(airflow_home: Path, emulator: ServedEmulator, monkeypatch: pytest.Mo
         from airflow.dag_processing.dagbag import DagBag
 
         for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         bag = DagBag(dag_folder=str(path))
         assert not bag.import_errors, bag.import_errors
         dag_run = bag.dags[dag_id].test(run_conf=run_conf, logical_date=logical_date)

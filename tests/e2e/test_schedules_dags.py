@@ -39,13 +39,20 @@ def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
     return own_emulator
 
 
+@pytest.fixture(scope="module")
+def published(run_dag_once: Callable[..., Any], sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Publish the pipeline that all DAGs run."""
+    folder = tmp_path_factory.mktemp("published") / "sample"
+    save_model(sample, folder)
+    dag = Path(__file__).parent / "dags" / "publish_for_schedules.py"
+    result = run_dag_once(dag, "publish_for_schedules", AMLBATCH_DEMO=str(folder))
+    assert result.state == "success", result.tasks
+
+
 @pytest.fixture
-def run_example(run_dag: Callable[..., Any], sample: Sample, tmp_path: Path) -> Callable[..., Any]:
-    """Run a DAG once the pipeline that it runs is published."""
-    save_model(sample, tmp_path / "sample")
+def run_example(published: None, run_dag: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Run a DAG; its results go to ``results`` in the folder of the test."""
     here = {"AMLBATCH_DEMO": str(tmp_path / "sample")}
-    published = run_dag(Path(__file__).parent / "dags" / "publish_for_schedules.py", "publish_for_schedules", **here)
-    assert published.state == "success", published.tasks
     return lambda path, dag_id, **options: run_dag(path, dag_id, **here, **options)
 
 
