@@ -105,8 +105,7 @@ class EntryScript:
     def __init__(self, source: str, entry_script: str) -> None:
         beside = str(Path(__file__).parent)  # the engine's own modules are not the script's to import
         sys.path[:] = [source, *(path for path in sys.path if path != beside)]
-        name = ".".join(Path(entry_script).with_suffix("").parts)
-        module = importlib.import_module(name)
+        module = _load(source, entry_script)
         self._run = getattr(module, "run", None)
         if not callable(self._run):
             raise AttributeError(f"The entry script {entry_script} does not define a function run(mini_batch).")
@@ -233,14 +232,37 @@ class Worker:
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}|{os.getpid()}|{text}\n")
 
 
+def _load(source: str, entry_script: str) -> ModuleType:
+    """Load the entry script as the module ``a.b`` of its path ``a/b.py``.
+
+    By its path, because a module of that name may be loaded already (``json.py``) or built in (``time.py``). That one
+    stays what others import.
+    """
+    name = ".".join(Path(entry_script).with_suffix("").parts)
+    package = name.rpartition(".")[0]
+    if package:
+        importlib.import_module(package)
+    module = _module(name, Path(source, entry_script))
+    sys.modules.setdefault(name, module)
+    return _executed(module)
+
+
 @lru_cache
 def _sibling(name: str) -> ModuleType:
     """Load a module that lies beside this file, under a name that no script uses."""
-    specification = importlib.util.spec_from_file_location(f"_amlbatch_{name}", Path(__file__).with_name(f"{name}.py"))
+    return _executed(_module(f"_amlbatch_{name}", Path(__file__).with_name(f"{name}.py")))
+
+
+def _module(name: str, path: Path) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    return importlib.util.module_from_spec(specification)
+
+
+def _executed(module: ModuleType) -> ModuleType:
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    module.__spec__.loader.exec_module(module)
     return module
 
 

@@ -87,6 +87,14 @@ def test_surroundings(bench: Bench) -> None:
     assert (record[1], record[2], record[5], record[6]) == ("EntryScript", "INFO", "init", "hello from init")
 
 
+@pytest.mark.parametrize("name", ["json.py", "time.py", "random.py", "logging/handlers.py"])
+def test_an_entry_script_may_have_the_name_of_a_module_that_is_there_already(bench: Bench, name: str) -> None:
+    bench.files(2)
+    bench.script("def run(mini_batch):\n    return [__name__] * len(mini_batch)\n", name)
+    assert bench.run(bench.step(entry_script=name, error_threshold=0)).status is RunStatus.COMPLETED
+    assert bench.rows() == [name[:-3].replace("/", ".")] * 2
+
+
 def test_functions_are_called_as_often_as_promised(bench: Bench) -> None:
     bench.files(40)
     bench.script(
