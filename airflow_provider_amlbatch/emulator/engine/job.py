@@ -20,12 +20,14 @@ class FileInput:
     :param partition_format: Azure's template of the end of a path, such as ``/{store}/{brand}/*.csv``; with
         ``partition_keys`` it makes one mini-batch per distinct key.
     :param root: the path that stands for the input on a command line.
+    :param window: of the files in their order, the first and the one behind the last (or None) that count.
     """
 
     name: str
     patterns: tuple[str, ...]
     root: str | None = None
     partition_format: str | None = None
+    window: tuple[int, int | None] | None = None
     kind: Literal["file"] = "file"
 
 
@@ -34,11 +36,14 @@ class TabularInput:
     """Rows of a TabularDataset.
 
     :param format: ``delimited``, ``parquet`` or ``json_lines``.
-    :param options: how to read it, all optional. For every format ``columns``, the list of those to keep. For delimited
-        text ``delimiter`` (","), ``encoding`` ("utf8", spelled as Azure or Python spells it), ``header`` ("every_file",
+    :param options: how to read it, all optional. For every format ``columns``, the list of those to keep, and
+        ``dropped_columns``, of those to leave out; ``path_column``, the name of a column that tells the file of a row,
+        and ``path_prefixes``, by what to call a folder in it. For delimited text
+        ``delimiter`` (","), ``encoding`` ("utf8", spelled as Azure or Python spells it), ``header`` ("every_file",
         "first_file" or "none"), ``infer_column_types`` (True), ``column_types`` (column to "string", "integer",
         "decimal", "boolean" or "datetime"), ``datetime_formats`` (column to the formats to try, as of ``strptime``),
         ``empty_as_string`` (False), ``support_multi_line`` (False). Types and formats count for every format.
+    :param window: of the rows in their order, the first and the one behind the last (or None) that count.
     """
 
     name: str
@@ -47,6 +52,7 @@ class TabularInput:
     options: dict[str, Any] = field(default_factory=dict)
     root: str | None = None
     partition_format: str | None = None
+    window: tuple[int, int | None] | None = None
     kind: Literal["tabular"] = "tabular"
 
 

@@ -50,20 +50,27 @@ def cut(inputs: Sequence[Input], settings: ParallelSettings) -> Iterator[MiniBat
 
 
 def _by_count(source: FileInput, size: int) -> Iterator[MiniBatch]:
-    paths = expand(source.patterns)
+    paths = _files(source)
     while files := list(islice(paths, size)):
         yield MiniBatch({"files": files}, len(files))
 
 
 def _by_bytes(number: int, source: TabularInput, size: int) -> Iterator[MiniBatch]:
-    for part in _parts(source, size):
+    parts = _parts(source, size)
+    if source.window is not None:
+        parts = tabular.within(source, parts, *source.window)
+    for part in parts:
         yield MiniBatch({"input": number, "parts": [part]}, None)
 
 
 def _by_key(number: int, source: Input, keys: tuple[str, ...]) -> Iterator[MiniBatch]:
     template = _partition_format(source, keys)
     groups: dict[str, list[str]] = {}
-    for path in expand(source.patterns):
+    if isinstance(source, TabularInput) and source.window is not None:
+        raise InputError(
+            f"The input {source.name!r} is a part of the rows of a dataset, and has no partitions any more."
+        )
+    for path in _files(source):
         values = template.values(path)
         groups.setdefault(json.dumps({key: values[key] for key in keys}), []).append(path)
     first_path = next(iter(groups.values()))[0] if groups else ""
@@ -74,6 +81,11 @@ def _by_key(number: int, source: Input, keys: tuple[str, ...]) -> Iterator[MiniB
         else:
             parts = [part for path in paths for part in _parts_of(source, path, first_path, None)]
             yield MiniBatch({"input": number, "parts": parts, **payload}, None)
+
+
+def _files(source: Input) -> Iterator[str]:
+    paths = expand(source.patterns)
+    return islice(paths, *source.window) if isinstance(source, FileInput) and source.window else paths
 
 
 def _partition_format(source: Input, keys: tuple[str, ...]) -> PartitionFormat:

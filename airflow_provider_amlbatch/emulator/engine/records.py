@@ -41,8 +41,13 @@ def count(source: dict[str, Any], parts: list[dict[str, Any]]) -> int:
         return len(read(source, parts))
     from pyarrow import parquet
 
-    files = ((parquet.ParquetFile(part["path"]).metadata, part["row_groups"]) for part in parts)
-    return sum(metadata.row_group(group).num_rows for metadata, groups in files for group in groups)
+    def length(part: dict[str, Any]) -> int:
+        if "rows" in part:
+            return int(part["rows"][1]) - int(part["rows"][0])
+        metadata = parquet.ParquetFile(part["path"]).metadata
+        return sum(metadata.row_group(group).num_rows for group in part["row_groups"])
+
+    return sum(length(part) for part in parts)
 
 
 def value(encoded: Any) -> Any:
@@ -52,9 +57,22 @@ def value(encoded: Any) -> Any:
 
 def _part(source: dict[str, Any], part: dict[str, Any]) -> Any:
     options = source["options"]
-    frame = _with_columns(_rows(source["format"], part, options), part["columns"], source["format"] != "delimited")
+    frame = _rows(source["format"], part, options)
+    if "rows" in part:
+        frame = frame.iloc[slice(*part["rows"])].copy()
+    frame = _with_columns(frame, part["columns"], source["format"] != "delimited")
+    if options.get("path_column"):
+        frame.insert(0, options["path_column"], _named(part["path"], options["path_prefixes"]))
     frame = _converted(frame, options)
-    return frame[options["columns"]] if options.get("columns") else frame
+    # The order stays that of the file, and a name that is not there is no error.
+    kept, dropped = options.get("columns"), options.get("dropped_columns", ())
+    return frame[[name for name in frame.columns if (kept is None or name in kept) and name not in dropped]]
+
+
+def _named(path: str, prefixes: dict[str, str]) -> str:
+    """Say where a file lies, as the SDK's own reader does: by datastore and path."""
+    folder = max((prefix for prefix in prefixes if path.startswith(prefix + "/")), key=len)
+    return f"{prefixes[folder]}{path[len(folder) :]}"
 
 
 def _rows(kind: str, part: dict[str, Any], options: dict[str, Any]) -> Any:
@@ -62,7 +80,7 @@ def _rows(kind: str, part: dict[str, Any], options: dict[str, Any]) -> Any:
         from pyarrow import parquet
 
         file = parquet.ParquetFile(part["path"])
-        return file.read_row_groups(part["row_groups"], columns=options.get("columns")).to_pandas()
+        return file.read_row_groups(part["row_groups"]).to_pandas()
     with open(part["path"], "rb") as file:
         file.seek(part["start"])
         content = file.read(part["end"] - part["start"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from airflow_provider_amlbatch.emulator.engine import records
 from airflow_provider_amlbatch.emulator.engine.job import TabularInput
 
 #: Encodings in which a byte 0x0A is not always the end of a line: such files are not cut.
@@ -36,6 +37,25 @@ def cut(source: TabularInput, path: str, first_path: str, size: int | None) -> I
             "names_from": names_from,
             "has_header": has_header and start == 0,
         }
+
+
+def within(
+    source: TabularInput, parts: Iterator[dict[str, Any]], start: int, stop: int | None
+) -> Iterator[dict[str, Any]]:
+    """Cut parts down to a window of all their rows; that takes reading what lies before its end.
+
+    :param start: the first row that counts.
+    :param stop: the row behind the last one, or None.
+    """
+    seen = 0
+    for part in parts:
+        if stop is not None and seen >= stop:
+            return
+        length = records.count({"format": source.format, "options": source.options}, [part])
+        first, last = max(start - seen, 0), length if stop is None else min(stop - seen, length)
+        if first < last:
+            yield {**part, "rows": [first, last]}
+        seen += length
 
 
 def _byte_ranges(source: TabularInput, path: str, size: int | None) -> Iterator[tuple[int, int]]:

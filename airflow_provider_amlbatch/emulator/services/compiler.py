@@ -145,7 +145,7 @@ class Compiler:
         configuration = node.run_configuration()
         environment = configuration.environment or EnvironmentDefinition()
         python = interpreter(environment)
-        inputs, dataset_ids, keys = self._inputs(node)
+        inputs, dataset_ids, keys = self._inputs(node, is_script=kind == SCRIPT_STEP)
         # Inferred: a pipeline that declares the parameter of this name from the preview sets its nodes with it.
         preview = self._values.parameters.get("aml_node_count") if kind == PARALLEL_STEP else None
         node_count = _node_count(values.get("NodeCount") or preview, configuration.node_count)
@@ -165,6 +165,7 @@ class Compiler:
         line = CommandLine.parse(arguments) if kind == PARALLEL_STEP else None
         parallel = line.to_settings(node_count) if line is not None else None
         metrics = line.metrics() if line is not None else MetricsSettings()
+        dataflows.refuse_parts(inputs, () if parallel is None else parallel.input_names)
         delivery = self._around.delivery().model_dump() if parallel is not None else {}
         if parallel is not None:
             parallel = replace(parallel, **delivery)
@@ -256,7 +257,9 @@ class Compiler:
         resolved = (resolve(argument) for argument in module.structured_interface.arguments or ())
         return tuple("" if argument is None else argument for argument in resolved)
 
-    def _inputs(self, node: ModuleNode) -> tuple[tuple[engine.Input, ...], dict[str, str], dict[str, object]]:
+    def _inputs(
+        self, node: ModuleNode, *, is_script: bool
+    ) -> tuple[tuple[engine.Input, ...], dict[str, str], dict[str, object]]:
         inputs: list[engine.Input] = []
         dataset_ids: dict[str, str] = {}
         keys: dict[str, object] = {}
@@ -282,7 +285,7 @@ class Compiler:
                 keys[name] = [self._producers[str(edge.source_output_port.node_id)], edge.source_output_port.port_name]
             if name in transformed:
                 flow = dataflows.transform(flow, dataflow_blocks.translate(str(transformed[name])))
-            inputs.append(flow.to_input(name, self._around.locate))
+            inputs.append(flow.to_input(name, self._around.locate, is_read_by_sdk=is_script))
         return tuple(inputs), dataset_ids, keys
 
     def _upstream(self, node_id: str, port: str) -> Dataflow:

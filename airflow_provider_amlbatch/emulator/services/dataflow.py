@@ -9,7 +9,7 @@ import json
 import os.path
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -36,6 +36,13 @@ _HEADERS = {
 #: The reader's names of column types, and the engine's.
 _TYPES = {"string": "string", "boolean": "boolean", "int": "integer", "float": "decimal", "datetime": "datetime"}
 
+#: What makes rows of files, and of which kind.
+_READERS: dict[str, Literal["delimited", "parquet", "json_lines"]] = {
+    "read_delimited": "delimited",
+    "read_parquet": "parquet",
+    "read_json_lines": "json_lines",
+}
+
 #: Options of readers that are known besides those of one reader.
 _READER_OPTIONS = {"path_column", "include_path_column", "invalid_lines", "partition_size"}
 
@@ -53,16 +60,26 @@ class Dataflow:
     format: Literal["file", "delimited", "parquet", "json_lines"] = "file"
     options: dict[str, Any] = field(default_factory=dict)
     partition_format: str | None = None
+    window: tuple[int, int | None] | None = None
+    unsupported: str | None = None
 
-    def to_input(self, name: str, locate: Locate) -> Input:
-        """The input of a step."""
+    def to_input(self, name: str, locate: Locate, *, is_read_by_sdk: bool = False) -> Input:
+        """The input of a step.
+
+        :param is_read_by_sdk: whether rows are read by the step's own script, with the SDK's reader, which can do all.
+        :raises Unsupported: if something is done to the data that the emulator does not do.
+        """
+        if self.unsupported is not None and not (is_read_by_sdk and self.format != "file"):
+            raise Unsupported(self.unsupported)
         patterns = tuple(str(locate(datastore, path)) for datastore, path in self.locations)
         root = common_root(patterns)
         if self.format == "file":
-            return FileInput(name, patterns, root=root, partition_format=self.partition_format)
-        return TabularInput(
-            name, patterns, self.format, self.options, root=root, partition_format=self.partition_format
-        )
+            return FileInput(name, patterns, root, self.partition_format, self.window)
+        options = self.options
+        if options.get("path_column"):
+            datastores = {str(locate(datastore, "")).rstrip("/"): datastore for datastore, _ in self.locations}
+            options = options | {"path_prefixes": datastores}
+        return TabularInput(name, patterns, self.format, options, root, self.partition_format, self.window)
 
 
 def parse(text: str) -> Dataflow:
@@ -70,7 +87,7 @@ def parse(text: str) -> Dataflow:
 
     :param text: ``{"blocks": [], "meta": {"RsDataflow": "<YAML>"}}``, or the YAML itself.
     :raises BadRequest: if it is not a definition.
-    :raises Unsupported: if it asks for a transformation that the emulator does not do.
+    :raises Unsupported: if it reads what the emulator does not have.
     """
     document = _document(text)
     locations = tuple(_location(entry) for entry in document.get("paths") or ())
@@ -82,13 +99,18 @@ def parse(text: str) -> Dataflow:
 def transform(dataflow: Dataflow, steps: list[Any]) -> Dataflow:
     """Apply transformations, in their order.
 
-    :raises Unsupported: if one of them is not known.
+    One that is not done is noted: a dataset may be kept, and read by the SDK, although no step can be given it.
     """
     for step in steps:
-        if not isinstance(step, dict) or len(step) != 1:
-            raise Unsupported(f"The emulator does not know the dataset transformation {step!r}.")
-        ((kind, value),) = step.items()
-        dataflow = _apply(dataflow, kind, value)
+        try:
+            if not isinstance(step, dict) or len(step) != 1:
+                raise Unsupported(f"The emulator does not know the dataset transformation {step!r}.")
+            ((kind, value),) = step.items()
+            dataflow = _apply(dataflow, kind, value)
+        except Unsupported as refusal:
+            dataflow = replace(dataflow, unsupported=dataflow.unsupported or refusal.message)
+            if isinstance(step, dict) and str(next(iter(step))) in _READERS:
+                dataflow = replace(dataflow, format=_READERS[str(next(iter(step)))])
     return dataflow
 
 
@@ -110,6 +132,20 @@ def folder_definition(datastore_uri: str, path: str, steps: list[Any]) -> str:
 def is_tabular(steps: list[Any]) -> bool:
     """Whether transformations make rows out of files."""
     return any(isinstance(step, dict) and next(iter(step), "").startswith("read_") for step in steps)
+
+
+def refuse_parts(inputs: tuple[Input, ...], input_names: tuple[str, ...]) -> None:
+    """Refuse a part of the files of a dataset where a step is given their folder.
+
+    :param input_names: the inputs that are cut into mini-batches instead.
+    :raises Unsupported: if there is one.
+    """
+    for item in inputs:
+        if item.kind == "file" and item.window is not None and item.name not in input_names:
+            raise Unsupported(
+                f"The input {item.name!r} is a part of the files of a dataset, and the emulator gives a step their "
+                "folder with all of them: take() and skip() work for what a parallel step cuts into mini-batches."
+            )
 
 
 def common_root(patterns: tuple[str, ...]) -> str:
@@ -154,20 +190,31 @@ def _location(entry: Any) -> tuple[str, str]:
 
 def _apply(dataflow: Dataflow, kind: str, value: Any) -> Dataflow:
     if kind == "extract_columns_from_partition_format":
-        return Dataflow(dataflow.locations, dataflow.format, dataflow.options, value["partition_format"])
+        return replace(dataflow, partition_format=value["partition_format"])
+    if kind == "skip":
+        start, stop = dataflow.window or (0, None)
+        return replace(dataflow, window=(start + int(value), stop))
+    if kind == "take":
+        start, stop = dataflow.window or (0, None)
+        return replace(dataflow, window=(start, start + int(value) if stop is None else min(stop, start + int(value))))
     if kind == "keep_files_ending_with" and dataflow.format == "file":
         ends = ((datastore, f"{path.rstrip('/')}/**/*{value}") for datastore, path in dataflow.locations)
-        return Dataflow(tuple(ends), dataflow.format, dataflow.options, dataflow.partition_format)
-    if kind == "read_delimited" and dataflow.format == "file":
+        return replace(dataflow, locations=tuple(ends))
+    # Of files that were counted off already, or of which rows of which would count, nothing tells here.
+    is_whole = dataflow.format == "file" and dataflow.window is None
+    if kind == "read_delimited" and is_whole:
         return _read_as(dataflow, "delimited", _delimited(value))
-    if kind == "read_parquet" and dataflow.format == "file":
+    if kind == "read_parquet" and is_whole:
         return _read_as(dataflow, "parquet", _checked(value, "Parquet files", set()))
-    if kind == "read_json_lines" and dataflow.format == "file":
+    if kind == "read_json_lines" and is_whole:
         options = _checked(value, "JSON lines", {"encoding"})
-        return _read_as(dataflow, "json_lines", {"encoding": options.get("encoding", "utf8")})
+        return _read_as(dataflow, "json_lines", {"encoding": "utf8"} | options)
     if dataflow.format != "file":
         if kind == "keep_columns":
-            return _with(dataflow, columns=_names(value))
+            kept = dataflow.options.get("columns")
+            return _with(dataflow, columns=[name for name in _names(value) if kept is None or name in kept])
+        if kind == "drop_columns":
+            return _with(dataflow, dropped_columns=[*dataflow.options.get("dropped_columns", ()), *_names(value)])
         if kind == "convert_column_types":
             types = dataflow.options.get("column_types", {}) | _types(value)
             formats = dataflow.options.get("datetime_formats", {}) | _datetime_formats(value)
@@ -181,17 +228,18 @@ def _apply(dataflow: Dataflow, kind: str, value: Any) -> Dataflow:
 def _read_as(
     dataflow: Dataflow, kind: Literal["delimited", "parquet", "json_lines"], options: dict[str, Any]
 ) -> Dataflow:
-    return Dataflow(dataflow.locations, kind, options, dataflow.partition_format)
+    return replace(dataflow, format=kind, options=options)
 
 
 def _with(dataflow: Dataflow, **options: Any) -> Dataflow:
-    return Dataflow(dataflow.locations, dataflow.format, dataflow.options | options, dataflow.partition_format)
+    return replace(dataflow, options=dataflow.options | options)
 
 
 def _delimited(value: dict[str, Any]) -> dict[str, Any]:
     known = {"delimiter", "encoding", "header", "support_multi_line", "empty_as_string", "infer_column_types"}
     value = _checked(value, "delimited files", known)
-    return {
+    path_column = {"path_column": value["path_column"]} if "path_column" in value else {}
+    return path_column | {
         "delimiter": value.get("delimiter", ","),
         "encoding": value.get("encoding", "utf8"),
         "header": _HEADERS.get(value.get("header", "all_files_same_headers"), "every_file"),
@@ -209,11 +257,10 @@ def _checked(value: dict[str, Any], what: str, known: set[str]) -> dict[str, Any
     unknown = sorted(set(value) - known - _READER_OPTIONS)
     if unknown:
         raise Unsupported(f"The emulator does not know the option {unknown[0]!r} of {what}.")
-    if value.get("include_path_column"):
-        raise Unsupported("The emulator does not add a path column to rows: make the dataset with include_path=False.")
     if value.get("invalid_lines", "error") != "error":
         raise Unsupported(f"The emulator does not do invalid_lines={value['invalid_lines']!r} of {what}.")
-    return {name: option for name, option in value.items() if name in known}
+    options = {name: option for name, option in value.items() if name in known}
+    return options | ({"path_column": value.get("path_column", "Path")} if value.get("include_path_column") else {})
 
 
 def _names(value: Any) -> list[str]:

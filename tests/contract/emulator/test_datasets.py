@@ -174,6 +174,64 @@ report(scores={name: lines(run.find_step_run(name)[0], name) for name in ("first
        registered=sorted(" ".join(map(str, row)) for row in frame.values.tolist()))
 """
 
+PARTS = """
+import pandas
+
+for index in range(3):
+    rows = "".join(f"{10 * index + number},w{number},{number / 2}\\n" for number in range(4))
+    write(f"whole/{index}.csv", "id,word,part\\n" + rows)
+    pandas.DataFrame({"id": [index, index + 10], "word": ["x", "y"]}).to_parquet(f"whole/{index}.parquet")
+    write(f"whole/{index}.jsonl", json.dumps({"id": index, "word": "z"}) + "\\n")
+store.upload("whole", "whole", overwrite=True, show_progress=False)
+write("whole-rows/score.py", '''
+def run(mini_batch):
+    assert len(mini_batch) <= 3, "the file was not cut"
+    return [repr(row) for row in mini_batch.astype(str).values.tolist()]
+''')
+write("whole-files/score.py", '''
+import os
+def run(mini_batch):
+    return [os.path.basename(path) for path in mini_batch]
+''')
+write("read/read.py", '''
+from azureml.core import Run
+print("SEEN", Run.get_context().input_datasets["rows"].to_pandas_dataframe()["id"].tolist())
+''')
+table = Dataset.Tabular.from_delimited_files((store, "whole/*.csv"))
+told = Dataset.Tabular.from_delimited_files((store, "whole/*.csv"), include_path=True, partition_format="/{file}.csv")
+tables = {
+    "take": table.take(5), "skip": table.skip(9), "middle": table.skip(3).take(6).skip(1),
+    "drop": table.drop_columns(["word", "absent"]), "keep": table.keep_columns(["part", "id"]).take(2),
+    "path": told.skip(2).take(4),
+    "parquet": Dataset.Tabular.from_parquet_files((store, "whole/*.parquet"), include_path=True).skip(1),
+    "json": Dataset.Tabular.from_json_lines_files((store, "whole/*.jsonl"), include_path=True).take(2),
+}
+tables = {name: data.register(ws, f"whole-{name}", create_new_version=True) for name, data in tables.items()}
+files = Dataset.File.from_files((store, "whole/*.csv"))
+inputs = [data.as_named_input(name) for name, data in tables.items()]
+some = [files.take(2).as_named_input("first"), files.skip(1).take(1).as_named_input("second")]
+steps = [parallel("rows", "whole-rows", inputs, mini_batch_size="25"), parallel("files", "whole-files", some)]
+filtered = table.filter((table["id"] > 2) & (table["part"] < 1)).register(ws, "filtered", create_new_version=True)
+rows = filtered.as_named_input("rows")
+steps.append(PythonScriptStep("read.py", "read", inputs=[rows], compute_target=make_cluster(), source_directory="read",
+                              allow_reuse=False))
+run = submit(steps, "parts")
+refused = {
+    "filter": failure(submit, parallel("filter", "whole-rows", filtered), "parts"),
+    "sample": failure(submit, parallel("sample", "whole-rows", table.random_split(0.5, seed=1)[0]), "parts"),
+    "mounted": failure(submit, parallel("mounted", "whole-files", files, side_inputs=[
+        files.take(1).as_named_input("side").as_mount()]), "parts"),
+}
+run.wait_for_completion(show_output=False)
+report(
+    seen={step.name: lines(step, step.name) for step in run.get_children() if step.name != "read"},
+    judged={name: [repr(row) for row in data.to_pandas_dataframe().astype(str).values.tolist()]
+            for name, data in tables.items()},
+    read=[line for line in run.find_step_run("read")[0].get_stdout_log().splitlines() if "SEEN" in line],
+    filtered=filtered.to_pandas_dataframe()["id"].tolist(), refused=refused,
+)
+"""
+
 Sdk = Callable[[str], dict[str, Any]]
 
 
@@ -236,6 +294,27 @@ def test_the_output_of_a_step_is_read_as_rows_by_the_next(pipeline_sdk: Sdk) -> 
     rows = ["0 a", "1 a", "10 b", "11 b", "12 b", "2 a"]
     assert told["scores"] == {"first": rows, "second": rows}
     assert told["registered"] == rows
+
+
+@pytest.fixture(scope="module")
+def parts(pipeline_sdk: Sdk) -> dict[str, Any]:
+    return pipeline_sdk(PARTS)
+
+
+def test_parts_of_a_dataset_are_what_the_sdks_own_reader_makes_of_them(parts: dict[str, Any]) -> None:
+    seen, judged = parts["seen"], parts["judged"]
+    lengths = {"take": 5, "skip": 3, "middle": 5, "drop": 12, "keep": 2, "path": 4, "parquet": 5, "json": 2}
+    assert {name: len(rows) for name, rows in judged.items()} == lengths
+    assert seen["rows"] == sorted(row for rows in judged.values() for row in rows)
+    assert seen["files"] == ["0.csv", "1.csv", "1.csv"]
+
+
+def test_a_script_may_read_what_a_parallel_step_is_refused_by_name(parts: dict[str, Any]) -> None:
+    assert parts["filtered"] == [10, 11, 20, 21]
+    assert [line.rpartition("SEEN ")[2] for line in parts["read"]] == ["[10, 11, 20, 21]"]
+    assert "'filter'" in parts["refused"]["filter"]
+    assert "'sample'" in parts["refused"]["sample"]
+    assert "take() and skip() work for" in parts["refused"]["mounted"]
 
 
 def test_data_paths_and_data_references_reach_a_script(pipeline_sdk: Sdk) -> None:

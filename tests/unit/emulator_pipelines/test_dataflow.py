@@ -97,8 +97,6 @@ transformations:
 @pytest.mark.parametrize(
     ("step", "name"),
     [
-        ("take: 5", "take"),
-        ("skip: 5", "skip"),
         ("filter:\n    language: Native", "filter"),
         ("take_random_sample:\n    probability: 0.5", "take_random_sample"),
         ("read_json_lines:\n    invalid_lines: drop", "drop"),
@@ -106,9 +104,42 @@ transformations:
         ("read_parquet:\n    anything: 1", "anything"),
     ],
 )
-def test_a_transformation_that_is_not_done_is_refused_by_name(step: str, name: str) -> None:
+def test_a_transformation_that_is_not_done_is_refused_by_name(step: str, name: str, tmp_path: Path) -> None:
+    kept = parse(flow(f'paths:\n- pattern: "{URI}/a"\ntransformations:\n- {step}\n'))
     with pytest.raises(Unsupported, match=f"'{name}'"):
-        parse(flow(f'paths:\n- pattern: "{URI}/a"\ntransformations:\n- {step}\n'))
+        kept.to_input("in", locate(tmp_path))
+
+
+def test_a_script_that_reads_rows_with_the_sdk_may_have_any(tmp_path: Path) -> None:
+    steps = "- read_parquet:\n    path_column: Path\n- filter:\n    language: Native\n"
+    kept = parse(flow(f'paths:\n- pattern: "{URI}/a"\ntransformations:\n{steps}'))
+    assert kept.to_input("in", locate(tmp_path), is_read_by_sdk=True).kind == "tabular"
+
+
+@pytest.mark.parametrize(
+    ("steps", "window"),
+    [
+        (["skip: 2"], (2, None)),
+        (["take: 5"], (0, 5)),
+        (["skip: 2", "take: 5"], (2, 7)),
+        (["take: 5", "skip: 2"], (2, 5)),
+        (["skip: 2", "take: 5", "take: 9", "skip: 1"], (3, 7)),
+    ],
+)
+def test_take_and_skip_leave_a_window(steps: list[str], window: tuple[int, int | None], tmp_path: Path) -> None:
+    text = "".join(f"- {step}\n" for step in steps)
+    kept = parse(flow(f'paths:\n- pattern: "{URI}/a"\ntransformations:\n{text}'))
+    read = kept.to_input("in", locate(tmp_path))
+    assert read.window == window
+    start, stop = window
+    assert list(range(20))[start:stop] == _taken(list(range(20)), steps)
+
+
+def _taken(rows: list[int], steps: list[str]) -> list[int]:
+    for step in steps:
+        kind, count = step.split(": ")
+        rows = rows[: int(count)] if kind == "take" else rows[int(count) :]
+    return rows
 
 
 @pytest.mark.parametrize(
