@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypedDict
@@ -15,7 +16,7 @@ Layout of the logs of a parallel step
 
 logs/job_result.txt                        The final summary. Look here first.
 logs/job_error.<time>.txt                  Errors from loading the entry script, init() and run(), retried ones too.
-logs/job_progress_overview.<time>.txt      Mini-batches created and processed.
+logs/job_progress_overview.<time>.txt      Mini-batches created and processed; a new file each day.
 logs/user/error.txt                        One line for each error of the entry script.
 logs/user/error/<node>/<process>.txt       The tracebacks of those errors.
 logs/user/stdout/<node>/<process>.stdout.txt, logs/user/stderr/<node>/<process>.stderr.txt
@@ -74,11 +75,15 @@ def open_driver_log(artifacts: Path, std_log: str) -> IO[str]:
 
 
 class StepLogs:
-    """The log files of one parallel step, open while it runs."""
+    """The log files of one parallel step, open while it runs.
 
-    def __init__(self, artifacts: Path) -> None:
+    :param clock: seconds since 1970.
+    """
+
+    def __init__(self, artifacts: Path, clock: Callable[[], float] = time.time) -> None:
         self.logs = artifacts / "logs"
-        self._opened = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime())
+        self._clock = clock
+        self._opened = self._overview = self._now("%Y-%m-%d-%H-%M-%S")
         self._files: dict[Path, IO[str]] = {}
         self._driver = open_driver_log(artifacts, "std_log_0.txt")
         self._write("readme.txt", _README)
@@ -88,7 +93,7 @@ class StepLogs:
 
     def driver(self, text: str) -> None:
         """Say something in the driver's own output."""
-        self._driver.write(f"{_now()} {text}\n")
+        self._driver.write(f"{self._now()} {text}\n")
 
     def raw(self, text: str) -> None:
         """Put text of others into the driver's output, as it is."""
@@ -97,11 +102,14 @@ class StepLogs:
     def progress(self, text: str) -> None:
         """Note progress, in the overview and in the driver's output."""
         self.driver(text)
-        self._append(f"job_progress_overview.{self._opened}.txt", f"{_now()} {text}")
+        now = self._now("%Y-%m-%d-%H-%M-%S")
+        if now[:10] != self._overview[:10]:
+            self._overview = now
+        self._append(f"job_progress_overview.{self._overview}.txt", f"{self._now()} {text}")
 
     def master(self, text: str) -> None:
         """Note what the scheduler did."""
-        self._append("sys/master_role.txt", f"{_now()}|{text}")
+        self._append("sys/master_role.txt", f"{self._now()}|{text}")
 
     def error(self, node: str, process: str, what: str, summary: str, detail: str) -> None:
         """Note an error of the entry script.
@@ -110,12 +118,12 @@ class StepLogs:
         :param summary: one line.
         :param detail: the traceback, or the same line.
         """
-        block = f"{_now()} {what} on node {node}, {process}: {summary}\n{detail.rstrip()}\n"
+        block = f"{self._now()} {what} on node {node}, {process}: {summary}\n{detail.rstrip()}\n"
         self._append(f"job_error.{self._opened}.txt", block)
         # Not kept open: a long job may go through thousands of processes.
         with open(self.process_file("user/error", node, f"{process}.txt"), "a", **_TEXT) as file:
             file.write(block)
-        self._append("user/error.txt", f"{_now()} {node}/{process} {what}: {summary}")
+        self._append("user/error.txt", f"{self._now()} {node}/{process} {what}: {summary}")
 
     def mini_batch(self, row: MiniBatchRow) -> None:
         """Add a line to the report of mini-batches."""
@@ -131,7 +139,7 @@ class StepLogs:
         free = shutil.disk_usage(self.logs).free >> 20
         memory = (os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) >> 20
         self._append(
-            "sys/perf/0/machine.txt", f"{_now()}|load {os.getloadavg()[0]:.2f}|free MB {memory}|disk MB {free}"
+            "sys/perf/0/machine.txt", f"{self._now()}|load {os.getloadavg()[0]:.2f}|free MB {memory}|disk MB {free}"
         )
 
     def result(self, text: str) -> None:
@@ -170,6 +178,5 @@ class StepLogs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, **_TEXT)
 
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    def _now(self, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+        return time.strftime(form, time.gmtime(self._clock()))
