@@ -31,8 +31,8 @@ OWN = [
     if route.path.startswith(UNTOUCHED) and operation_name(route.endpoint) != "control.post_reset"
 ]
 
-#: Requests to each route.
-EXAMPLES = 15
+#: Requests to each route: a few each time, and many in the slow variant, which chooses others every time.
+FEW, MANY = 3, 40
 
 #: In seconds; every operation is to answer within it.
 SOON = 10
@@ -213,15 +213,15 @@ def check(answer: requests.Response, attempt: Attempt) -> None:
     assert "The emulator failed at" not in answer.text, (attempt, answer.text[:800])
 
 
-def fuzz(served: ServedEmulator, there: dict[str, list[str]], route: APIRoute) -> None:
+def fuzz(served: ServedEmulator, there: dict[str, list[str]], route: APIRoute, count: int) -> None:
     """Send requests to a route until one is answered badly."""
 
     with served.session() as client:
 
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=count,
             deadline=None,
-            derandomize=True,
+            derandomize=count == FEW,
             database=None,
             suppress_health_check=list(HealthCheck),
         )
@@ -237,19 +237,21 @@ def title(route: APIRoute) -> str:
     return f"{operation_name(route.endpoint)} {route.path.rpartition('}')[2] or route.path[-24:]}"
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("route", SERVICES, ids=title)
 def test_no_request_to_a_service_upsets_it(
-    served: ServedEmulator, there: dict[str, list[str]], route: APIRoute
+    served: ServedEmulator, there: dict[str, list[str]], route: APIRoute, count: int
 ) -> None:
-    fuzz(served, there, route)
+    fuzz(served, there, route, count)
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("route", OWN, ids=title)
 def test_no_request_to_the_emulator_itself_upsets_it(
-    served: ServedEmulator, there: dict[str, list[str]], route: APIRoute
+    served: ServedEmulator, there: dict[str, list[str]], route: APIRoute, count: int
 ) -> None:
     try:
-        fuzz(served, there, route)
+        fuzz(served, there, route, count)
     finally:
         served.services.faults.clear()
 
