@@ -38,7 +38,8 @@ def azureml_batch_inference(
     :param model_name: model to register first; goes with ``model_path``.
     :param model_path: file or folder of that model.
     :param publish: further arguments of the publish operator.
-    :param invoke: further arguments of the invoke operator, such as ``parameters``; it is deferrable unless said.
+    :param invoke: further arguments of the invoke operator, such as ``parameters``; unless said it is deferrable, and
+        notes the latest version of the model with the run.
     :param collect: further arguments of the collect operator, such as ``columns``.
     :param azureml_conn_id: connection to the workspace.
     :raises ValueError: if only one of ``model_name`` and ``model_path`` is given.
@@ -55,7 +56,7 @@ def azureml_batch_inference(
             experiment_name=experiment_name,
             pipeline_id=_output(published)["id"],
             azureml_conn_id=azureml_conn_id,
-            **{"deferrable": True, **(invoke or {})},
+            **{"deferrable": True, "models": () if model_name is None else [model_name], **(invoke or {})},
         )
         AzureMLCollectResultsOperator(
             task_id="collect",

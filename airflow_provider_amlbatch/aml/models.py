@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_amlbatch.aml.call import WORKSPACE, Call
+from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.aml.history import Run
+from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.wire import Camel, Instant
+
+#: Tag of a run that names the models it scores with: ``name:version``, separated by commas.
+MODELS = "amlbatch_models"
 
 
 class Model(Camel):
@@ -30,3 +37,29 @@ def get_latest_model(name: str) -> Call[Model | None]:
 def _first(body: Any) -> Model | None:
     found = body.get("value") or []
     return Model.model_validate(found[0]) if found else None
+
+
+def tags_of(session: Session, models: Iterable[str]) -> dict[str, str]:
+    """Make the tag that says which models a run scores with. The service itself keeps no note of that.
+
+    :param models: ``"name"``, which means the version that is the latest now, or ``"name:version"``.
+    :raises ArgumentError: if there is no such model.
+    """
+    named = [_with_version(session, model) for model in models]
+    return {MODELS: ",".join(named)} if named else {}
+
+
+def models_of(run: Run) -> dict[str, str]:
+    """Tell which models a run scores with: version by name. Empty when whoever started it did not say."""
+    named = (run.tags.get(MODELS) or "").split(",")
+    return dict(model.split(":", 1) for model in named if ":" in model)
+
+
+def _with_version(session: Session, model: str) -> str:
+    name, _, version = model.partition(":")
+    if version:
+        return model
+    latest = session.send(get_latest_model(name))
+    if latest is None:
+        raise ArgumentError(f"models names {model!r}, which the workspace does not have; register it first.")
+    return f"{name}:{latest.version}"

@@ -11,6 +11,7 @@ from airflow_provider_amlbatch.aml.pipelines import (
     DataPath,
     DataSetDefinitionValue,
     GraphInterface,
+    PipelineSubmissionInfo,
     PublishedPipeline,
     RegisteredDataSetReference,
     SavedDataSetReference,
@@ -95,6 +96,31 @@ def split_paths(
     return (
         {name: path for name, path in paths.items() if name in taken},
         {name: DataSetDefinitionValue(literal_value=path) for name, path in paths.items() if name not in taken},
+    )
+
+
+def assigned(
+    session: Session,
+    pipeline: PublishedPipeline,
+    interface: GraphInterface,
+    *,
+    parameters: Mapping[str, Any] | None,
+    datasets: Mapping[str, Any] | None,
+    data_paths: Mapping[str, Any] | None,
+) -> PipelineSubmissionInfo:
+    """Check what is handed to a published pipeline, and write it as the body of a submission wants it.
+
+    :raises ArgumentError: if a value is malformed, or the pipeline declares no such parameter.
+    """
+    values = assignments(parameters)
+    paths = {name: data_path(name, value) for name, value in (data_paths or {}).items()}
+    check(pipeline, interface, parameters=values, datasets=datasets or {}, data_paths=paths)
+    found = {name: dataset_value(session, name, value) for name, value in (datasets or {}).items()}
+    paths, literals = split_paths(interface, paths)
+    return PipelineSubmissionInfo(
+        parameter_assignments=values,
+        data_path_assignments=paths or None,
+        data_set_definition_value_assignments={**found, **literals} or None,
     )
 
 

@@ -34,6 +34,9 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         (and ``version``) or ``saved_id``.
     :param data_paths: places on datastores by parameter name: ``"datastore/path"`` or a mapping with ``datastore`` and
         ``path``.
+    :param models: the models that the run scores with: ``"name"``, which means the version that is the latest at the
+        submission, or ``"name:version"``. Kept among the run's tags, from where the collected table gets them; nothing
+        else follows, so hand the version to the script as well if it is to use that one.
     :param description: text shown with the run.
     :param display_name: name shown for the run.
     :param tags: tags of the run, besides those that name the task.
@@ -51,6 +54,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         "parameters",
         "datasets",
         "data_paths",
+        "models",
         "description",
         "display_name",
         "tags",
@@ -76,6 +80,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         parameters: Mapping[str, Any] | None = None,
         datasets: Mapping[str, Any] | None = None,
         data_paths: Mapping[str, Any] | None = None,
+        models: Sequence[str] = (),
         description: str | None = None,
         display_name: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -105,6 +110,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         self.parameters = parameters
         self.datasets = datasets
         self.data_paths = data_paths
+        self.models = models
         self.description = description
         self.display_name = display_name
         self.tags = tags
@@ -141,32 +147,28 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         return self.follow(context, submission.run_id)
 
     def _submission_info(self, target: Target) -> PipelineSubmissionInfo:
-        from airflow_provider_amlbatch.aml import parameters
-        from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo
+        from airflow_provider_amlbatch.aml import models, parameters
 
         session = self.hook.session
-        assigned = parameters.assignments(self.parameters)
-        paths = {name: parameters.data_path(name, value) for name, value in (self.data_paths or {}).items()}
-        interface = self.hook.declared_interface(target.pipeline)
-        parameters.check(
-            target.pipeline, interface, parameters=assigned, datasets=self.datasets or {}, data_paths=paths
+        info = parameters.assigned(
+            session,
+            target.pipeline,
+            self.hook.declared_interface(target.pipeline),
+            parameters=self.parameters,
+            datasets=self.datasets,
+            data_paths=self.data_paths,
         )
-        datasets = {
-            name: parameters.dataset_value(session, name, value) for name, value in (self.datasets or {}).items()
-        }
-        paths, literals = parameters.split_paths(interface, paths)
-        datasets |= literals
-        return PipelineSubmissionInfo(
-            experiment_name=self.experiment_name,
-            description=self.description,
-            run_source="Airflow",
-            run_type="HTTP",
-            parameter_assignments=assigned,
-            data_path_assignments=paths or None,
-            data_set_definition_value_assignments=datasets or None,
-            continue_run_on_step_failure=self.continue_on_step_failure,
-            tags={name: str(value) for name, value in (self.tags or {}).items()},
-            properties={name: str(value) for name, value in (self.properties or {}).items()},
+        tags = {name: str(value) for name, value in (self.tags or {}).items()}
+        return info.model_copy(
+            update={
+                "experiment_name": self.experiment_name,
+                "description": self.description,
+                "run_source": "Airflow",
+                "run_type": "HTTP",
+                "continue_run_on_step_failure": self.continue_on_step_failure,
+                "tags": {**tags, **models.tags_of(session, self.models)},
+                "properties": {name: str(value) for name, value in (self.properties or {}).items()},
+            }
         )
 
     def _show_name(self, run_id: str, name: str) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: A definition, the JSON form of one, or a function that takes the SDK's Workspace and returns the SDK's Pipeline.
 Definition = BatchPipeline | Mapping[str, Any] | Callable[[Any], Any]
 
+#: What a run of a pipeline can be handed.
+_HANDED = ("parameters", "datasets", "data_paths")
+
 
 class AzureMLPublishPipelineOperator(BaseOperator):
     """Publish a batch pipeline, once per definition.
@@ -43,9 +46,10 @@ class AzureMLPublishPipelineOperator(BaseOperator):
     :param version: likewise. (templated)
     :param endpoint: name of a pipeline endpoint, of which the pipeline becomes the default version; it is created if
         there is none. (templated)
-    :param validate_with: before the endpoint follows, run the pipeline once with these datasets, by parameter name, as
-        in ``datasets=`` of the invoke operator; ``{}`` runs it with its defaults. If that run does not complete, the
-        task fails and the endpoint keeps its old default. A pipeline that passed once is not run again. (templated)
+    :param validate_with: before the endpoint follows, run the pipeline once with these ``parameters``, ``datasets`` and
+        ``data_paths``, each as the invoke operator takes it, such as ``{"datasets": {"rows": "small:1"}}``; ``{}`` runs
+        it with its defaults. If that run does not complete, the task fails and the endpoint keeps its old default. A
+        pipeline that passed once is not run again. (templated)
     :param poll_interval: seconds between two questions about that run.
     :param always: publish even what is unchanged.
     :param sdk_python: path of a Python interpreter that has the Azure ML SDK, where Airflow's own has not. Not with a
@@ -73,7 +77,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         description: str | None = None,
         version: str | None = None,
         endpoint: str | None = None,
-        validate_with: Mapping[str, Any] | None = None,
+        validate_with: Mapping[str, Mapping[str, Any]] | None = None,
         poll_interval: float = 30.0,
         always: bool = False,
         sdk_python: str | None = None,
@@ -139,13 +143,13 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         }
 
     def _try_out(
-        self, hook: AzureMLBatchHook, endpoint: str, pipeline: PublishedPipeline, datasets: Mapping[str, Any]
+        self, hook: AzureMLBatchHook, endpoint: str, pipeline: PublishedPipeline, given: Mapping[str, Mapping[str, Any]]
     ) -> None:
         from airflow_provider_amlbatch.aml.errors import RunError
         from airflow_provider_amlbatch.sdk import publishing
         from airflow_provider_amlbatch.sdk.errors import SmokeRunError
 
-        run_id = publishing.start_trial(hook.session, pipeline, hook.declared_interface(pipeline), datasets)
+        run_id = publishing.start_trial(hook.session, pipeline, hook.declared_interface(pipeline), given)
         self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
         self._trial = (hook, run_id)
         try:
@@ -182,6 +186,9 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
     :param experiment_name: the experiment that the run belongs to. (templated)
     :param pipeline: as for :class:`AzureMLPublishPipelineOperator`. (templated)
     :param parameters: values of the pipeline's parameters, by name. (templated)
+    :param datasets: datasets by parameter name, as the invoke operator takes them. (templated)
+    :param data_paths: places on datastores by parameter name, likewise. (templated)
+    :param models: the models that the run scores with, likewise. (templated)
     :param tags: tags of the run, besides those that name the task. (templated)
     :param sdk_python: path of a Python interpreter that has the Azure ML SDK, where Airflow's own has not.
     """
@@ -191,9 +198,12 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         "experiment_name",
         "pipeline",
         "parameters",
+        "datasets",
+        "data_paths",
+        "models",
         "tags",
     )
-    template_fields_renderers = {"parameters": "json", "tags": "json"}
+    template_fields_renderers = {"parameters": "json", "datasets": "json", "data_paths": "json", "tags": "json"}
     ui_color = "#d6e9f8"
 
     def __init__(
@@ -202,6 +212,9 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         experiment_name: str,
         pipeline: Definition,
         parameters: Mapping[str, str | int | float | bool] | None = None,
+        datasets: Mapping[str, Any] | None = None,
+        data_paths: Mapping[str, Any] | None = None,
+        models: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
         sdk_python: str | None = None,
         **kwargs: Any,
@@ -210,11 +223,14 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         self.experiment_name = experiment_name
         self.pipeline = pipeline
         self.parameters = parameters
+        self.datasets = datasets
+        self.data_paths = data_paths
+        self.models = models
         self.tags = tags
         self.sdk_python = sdk_python
         _check_definition(pipeline, sdk_python=sdk_python)
         if isinstance(pipeline, BatchPipeline):
-            _check_parameters(pipeline, parameters or {})
+            _check_given(pipeline, parameters, datasets, data_paths)
 
     def execute(self, context: Context) -> str:
         """Submit the pipeline, or adopt the run of an earlier try, and wait."""
@@ -234,18 +250,26 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         return self.follow(context, self._submit(key))
 
     def _submit(self, key: SubmissionKey) -> str:
+        from airflow_provider_amlbatch.aml import models
+        from airflow_provider_amlbatch.aml.parameters import data_path, dataset_value
         from airflow_provider_amlbatch.sdk import interpreter, publishing
 
-        arguments = {
+        session = self.hook.session
+        tags = {name: str(value) for name, value in (self.tags or {}).items()}
+        datasets = {name: dataset_value(session, name, value) for name, value in (self.datasets or {}).items()}
+        paths = {name: data_path(name, value) for name, value in (self.data_paths or {}).items()}
+        arguments: dict[str, Any] = {
             "experiment_name": self.experiment_name,
             "parameters": dict(self.parameters or {}),
-            "tags": {**{name: str(value) for name, value in (self.tags or {}).items()}, **key.tags},
+            "datasets": {name: value.to_wire(exclude_none=True) for name, value in datasets.items()},
+            "data_paths": {name: value.to_wire() for name, value in paths.items()},
+            "tags": {**tags, **models.tags_of(session, self.models), **key.tags},
             "properties": key.tags,
         }
         if callable(self.pipeline):
-            return publishing.submit_built(self.hook.session, self.pipeline, **arguments)
+            return publishing.submit_built(session, self.pipeline, **arguments)
         arguments["spec"] = _definition(self.pipeline).to_json()
-        return str(interpreter.run(self.hook.session, "submit", arguments, python=self.sdk_python)["run_id"])
+        return str(interpreter.run(session, "submit", arguments, python=self.sdk_python)["run_id"])
 
 
 def _definition(pipeline: BatchPipeline | Mapping[str, Any]) -> BatchPipeline:
@@ -275,28 +299,39 @@ def _check_definition(pipeline: object, *, sdk_python: str | None, **own: str | 
             raise ArgumentError("name=None is not accepted: a pipeline that a function builds needs a name.")
 
 
-def _check_trial(pipeline: object, endpoint: str | None, datasets: Mapping[str, Any] | None) -> None:
-    if datasets is None:
+def _check_trial(pipeline: object, endpoint: str | None, given: Mapping[str, Mapping[str, Any]] | None) -> None:
+    if given is None:
         return
     if endpoint is None:
         raise ArgumentError(
-            f"validate_with={datasets!r} is not accepted without endpoint=: the trial run decides whether it follows."
+            f"validate_with={given!r} is not accepted without endpoint=: the trial run decides whether it follows."
+        )
+    unknown = [name for name, values in given.items() if name not in _HANDED or not isinstance(values, Mapping)]
+    if unknown:
+        raise ArgumentError(
+            f"validate_with has {unknown[0]!r}: {given[unknown[0]]!r}; give mappings under {', '.join(_HANDED)}."
         )
     if isinstance(pipeline, BatchPipeline):
-        known = sorted(name for name, default in pipeline.parameters.items() if default is None)
-        for name in datasets:
+        _check_given(pipeline, **given)
+
+
+def _check_given(
+    pipeline: BatchPipeline,
+    parameters: Mapping[str, Any] | None = None,
+    datasets: Mapping[str, Any] | None = None,
+    data_paths: Mapping[str, Any] | None = None,
+) -> None:
+    plain = sorted(name for name, default in pipeline.parameters.items() if default is not None)
+    data = sorted(name for name, default in pipeline.parameters.items() if default is None)
+    for argument, given, known in (
+        ("parameters", parameters, plain),
+        ("datasets", datasets, data),
+        ("data_paths", data_paths, data),
+    ):
+        for name in given or {}:
             if name not in known:
                 raise ArgumentError(
-                    f"validate_with names {name!r}, which is no dataset parameter of the pipeline; it has: "
-                    f"{', '.join(known) or 'none'}. Set Input(parameter=...) to have one."
+                    f"{argument} names {name!r}, which the pipeline does not declare there; its parameters are: "
+                    f"{', '.join(plain) or 'none'}; its datasets are: {', '.join(data) or 'none'} "
+                    "(Input(parameter=...) makes one)."
                 )
-
-
-def _check_parameters(pipeline: BatchPipeline, given: Mapping[str, Any]) -> None:
-    known = sorted(name for name, default in pipeline.parameters.items() if default is not None)
-    for name in given:
-        if name not in known:
-            raise ArgumentError(
-                f"parameters names {name!r}, which the pipeline does not declare; it declares: "
-                f"{', '.join(known) or 'none'}."
-            )

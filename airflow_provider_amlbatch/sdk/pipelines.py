@@ -67,6 +67,8 @@ def submit(
     *,
     experiment_name: str,
     parameters: Mapping[str, Any],
+    datasets: Mapping[str, Any],
+    data_paths: Mapping[str, Any],
     tags: Mapping[str, str],
     properties: Mapping[str, str],
     continue_on_step_failure: bool = False,
@@ -77,6 +79,8 @@ def submit(
     the submission, and a task that dies between the two could not find its run again.
 
     :param parameters: values for the pipeline's parameters; converted to the type of each parameter's default.
+    :param datasets: datasets by parameter name, in the JSON of the wire (``DataSetDefinitionValue``).
+    :param data_paths: places on datastores by parameter name, likewise (``DataPath``).
     :param tags: tags of the run.
     :param properties: properties of the run.
     :returns: id of the pipeline run.
@@ -85,22 +89,48 @@ def submit(
     from azureml.core import Experiment
 
     graph = pipeline.graph
-    unknown = sorted(set(parameters) - set(graph.params))
-    if unknown:
-        known = ", ".join(sorted(graph.params)) or "none"
-        raise SdkError(f"parameters names {', '.join(map(repr, unknown))}; the pipeline declares {known}.")
+    for argument, given in (("parameters", parameters), ("datasets", datasets), ("data_paths", data_paths)):
+        unknown = sorted(set(given) - set(graph.params))
+        if unknown:
+            known = ", ".join(sorted(graph.params)) or "none"
+            raise SdkError(f"{argument} names {', '.join(map(repr, unknown))}; the pipeline declares {known}.")
     values = {name: _typed(name, value, graph.params[name].default_value) for name, value in parameters.items()}
     Experiment(graph._context._workspace, experiment_name)
     pipeline._set_experiment_name(experiment_name)
     body = graph._get_pipeline_run_creation_info_with_graph(
         pipeline_parameters=values, continue_on_step_failure=continue_on_step_failure
     )
+    _assign_data(body.creation_info, graph.params, datasets, data_paths)
+    # Inferred: the service takes tags and properties at creation, as its models say; the SDK itself sends none.
     body.creation_info.tags = dict(tags)
     body.creation_info.properties = dict(properties)
     service = graph._context.workflow_provider._service_caller
     run_id = service.create_unsubmitted_pipeline_run_async(body, experiment_name=experiment_name).id
     service.submit_saved_pipeline_run_async(pipeline_run_id=run_id)
     return str(run_id)
+
+
+def _assign_data(
+    info: Any, declared: Mapping[str, Any], datasets: Mapping[str, Any], data_paths: Mapping[str, Any]
+) -> None:
+    """Put other data in the place of a graph's defaults. The SDK would want objects of its own for it."""
+    from azureml.pipeline.core._restclients.aeva.models import DataPath, DataSetDefinitionValue
+
+    values, paths = dict(info.data_set_definition_value_assignments or {}), dict(info.data_path_assignments or {})
+    for argument, given in (("datasets", datasets), ("data_paths", data_paths)):
+        for name in given:
+            if isinstance(declared[name].default_value, str | int | float):
+                raise SdkError(
+                    f"{argument} names {name!r}, which is no data of the pipeline; hand it over in parameters."
+                )
+    values |= {name: DataSetDefinitionValue.deserialize(value) for name, value in datasets.items()}
+    for name, value in data_paths.items():
+        # As for published pipelines: a path for a dataset parameter travels as its literal value.
+        if name in paths:
+            paths[name] = DataPath.deserialize(value)
+        else:
+            values[name] = DataSetDefinitionValue(literal_value=DataPath.deserialize(value))
+    info.data_set_definition_value_assignments, info.data_path_assignments = values, paths
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:

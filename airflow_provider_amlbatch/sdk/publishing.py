@@ -5,6 +5,7 @@ Looking up and switching are plain REST: an unchanged pipeline costs no import o
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -100,25 +101,33 @@ def start_trial(
     session: Session,
     pipeline: wire.PublishedPipeline,
     interface: wire.GraphInterface,
-    datasets: Mapping[str, Any],
+    given: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Start a run that shows whether a published pipeline works, or adopt one that shows it already.
 
     :param interface: what the pipeline declares.
-    :param datasets: datasets by parameter name.
+    :param given: ``parameters``, ``datasets`` and ``data_paths``, as
+        :func:`~airflow_provider_amlbatch.aml.parameters.assigned` takes them.
     :returns: the run id.
-    :raises ArgumentError: if the pipeline declares no such dataset.
+    :raises ArgumentError: if the pipeline declares no such parameter.
     """
-    parameters.check(pipeline, interface, parameters={}, datasets=datasets, data_paths=())
-    values = {name: parameters.dataset_value(session, name, value) for name, value in datasets.items()}
-    info = wire.PipelineSubmissionInfo(
-        experiment_name=re.sub(r"[^A-Za-z0-9_-]+", "-", pipeline.name or "pipeline") + "-validation",
-        description=f"Trial run of {pipeline.name} before its endpoint follows",
-        run_source="Airflow",
-        run_type="HTTP",
-        data_set_definition_value_assignments=values or None,
+    values = parameters.assigned(
+        session,
+        pipeline,
+        interface,
+        parameters=given.get("parameters"),
+        datasets=given.get("datasets"),
+        data_paths=given.get("data_paths"),
     )
-    data = sorted((name, value.to_wire()) for name, value in values.items())
+    info = values.model_copy(
+        update={
+            "experiment_name": re.sub(r"[^A-Za-z0-9_-]+", "-", pipeline.name or "pipeline") + "-validation",
+            "description": f"Trial run of {pipeline.name} before its endpoint follows",
+            "run_source": "Airflow",
+            "run_type": "HTTP",
+        }
+    )
+    data = json.dumps(values.to_wire(exclude_none=True), sort_keys=True)
     key = submission.SubmissionKey.of("trial", pipeline.id, data, generation="")
 
     def start(body: wire.PipelineSubmissionInfo) -> Call[wire.PipelineRun]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from airflow.providers.common.compat.sdk import Context
 
+from airflow_provider_amlbatch.aml.models import models_of
 from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo, list_runs_of_pipeline, submit_pipeline
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
@@ -120,7 +121,7 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
             task_id="publish",
             pipeline=BatchPipeline("tried", step),
             endpoint="tried-live",
-            validate_with={"rows_data": "small:1"},
+            validate_with={"datasets": {"rows_data": "small:1"}},
             poll_interval=0.2,
             sdk_python=sys.executable,
         )
@@ -158,7 +159,7 @@ def test_a_retry_adopts_the_submitted_run_and_its_outputs_make_one_model(
         name="score-rows",
         source_directory=tmp_path,
         entry_script="score.py",
-        inputs=[Input("rows", path="submit-rows/*.csv")],
+        inputs=[Input("rows", path="nothing-here/*.csv", parameter="rows_data")],
         environment=Environment("trial", pip_packages=["azureml-core", "azureml-dataset-runtime[fuse]"]),
         compute_target=Compute("cpu-trial", "STANDARD_D2_V2", max_nodes=1),
         mini_batch_size=Parameter("batch", "1"),
@@ -173,6 +174,8 @@ def test_a_retry_adopts_the_submitted_run_and_its_outputs_make_one_model(
             experiment_name="operators",
             pipeline=BatchPipeline("submitted", step),
             parameters={"batch": 2},
+            datasets={"rows_data": "submitted:1"},
+            models=["chosen-by-hand:7"],
             poll_interval=0.2,
             sdk_python=python,
         )
@@ -182,9 +185,14 @@ def test_a_retry_adopts_the_submitted_run_and_its_outputs_make_one_model(
     assert task.pushed["run_id"] == run_id
     assert any(f"/runs/{run_id}?" in str(value) for value in task.pushed.values())
     assert submit(2, "/no/such/python")[0] == run_id
+    hook = AzureMLBatchHook(session=opened)
+    assert models_of(hook.get_run(run_id)) == {"chosen-by-hand": "7"}
+    place = hook.step_output(run_id)
+    scored_rows = hook.container_client(place.datastore).download_blob(f"{place.path}/parallel_run_step.txt")
+    assert sorted(scored_rows.readall().decode().split()) == ["0", "1", "2"]  # of the dataset, not of the default
 
     # What a run has written can be registered as a model, once.
-    (scored,) = AzureMLBatchHook(session=opened).children(run_id)
+    (scored,) = hook.children(run_id)
     registered = []
     for python in (sys.executable, "/no/such/python"):
         operator = AzureMLRegisterModelOperator(

@@ -139,6 +139,8 @@ def test_a_submission_carries_its_key_and_knows_its_parameters(opened: Session, 
         "spec": pipeline.to_json(),
         "experiment_name": "submitted",
         "parameters": {"batch": "3"},
+        "datasets": {},
+        "data_paths": {"rows_data": {"DataStoreName": "workspaceblobstore", "RelativePath": "other/*.csv"}},
         "tags": {"team": "a", **key.tags},
         "properties": key.tags,
     }
@@ -147,7 +149,12 @@ def test_a_submission_carries_its_key_and_knows_its_parameters(opened: Session, 
     assert found.run_id == run_id
     assert key.is_on(found)
     assert found.tags["team"] == "a"
-    assert opened.send(wire.get_pipeline_run(run_id)).parameter_assignments["batch"] == "3"
+    submitted = opened.send(wire.get_pipeline_run(run_id))
+    assert submitted.parameter_assignments["batch"] == "3"
+    # A path for a dataset parameter travels as its literal value.
+    literal = submitted.data_set_definition_value_assignments["rows_data"].literal_value
+    assert literal == wire.DataPath(data_store_name="workspaceblobstore", relative_path="other/*.csv")
+    assert submitted.data_path_assignments == {}
     opened.send(wire.cancel_run(run_id))
 
     with pytest.raises(SdkError, match=r"'batches'; the pipeline declares batch, cut, nodes, rows_data"):

@@ -53,8 +53,16 @@ def test_a_model_behind_a_url_is_fetched_under_its_own_name(tmp_path: Path) -> N
         ({"pipeline": "scoring"}, "pipeline='scoring'"),
         ({"pipeline": lambda workspace: None}, "name=None"),
         ({"pipeline": lambda workspace: None, "name": "n", "sdk_python": "/usr/bin/python3"}, "sdk_python="),
-        ({"validate_with": {"rows_data": "small"}}, "without endpoint="),
-        ({"validate_with": {"row_data": "small"}, "endpoint": "live"}, "no dataset parameter .* has: rows_data"),
+        ({"validate_with": {"datasets": {"rows_data": "small"}}}, "without endpoint="),
+        ({"validate_with": {"rows_data": "small"}, "endpoint": "live"}, "'rows_data': 'small'; give mappings under"),
+        (
+            {"validate_with": {"datasets": {"row_data": "small"}}, "endpoint": "live"},
+            r"datasets names 'row_data'.* its datasets are: rows_data",
+        ),
+        (
+            {"validate_with": {"parameters": {"rows_data": "small"}}, "endpoint": "live"},
+            r"parameters names 'rows_data'.* its parameters are: none; its datasets are: rows_data",
+        ),
     ],
 )
 def test_what_could_never_run_is_refused_at_once(
@@ -64,9 +72,11 @@ def test_what_could_never_run_is_refused_at_once(
         AzureMLPublishPipelineOperator(task_id="publish", **{"pipeline": pipeline, **arguments})
 
 
-def test_a_submission_with_an_unknown_parameter_is_refused_at_once(pipeline: BatchPipeline) -> None:
-    with pytest.raises(ArgumentError, match=r"parameters names 'batch'.* declares: none"):
-        AzureMLSubmitPipelineOperator(task_id="submit", experiment_name="e", pipeline=pipeline, parameters={"batch": 5})
+@pytest.mark.parametrize("argument", ["parameters", "datasets", "data_paths"])
+def test_a_submission_with_an_unknown_parameter_is_refused_at_once(pipeline: BatchPipeline, argument: str) -> None:
+    given: dict[str, Any] = {argument: {"batch": 5}}
+    with pytest.raises(ArgumentError, match=rf"{argument} names 'batch'.* its parameters are: none"):
+        AzureMLSubmitPipelineOperator(task_id="submit", experiment_name="e", pipeline=pipeline, **given)
 
 
 def test_the_json_form_is_taken_and_templated(pipeline: BatchPipeline) -> None:
