@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class AzureMLCollectResultsOperator(BaseOperator):
     """Collect what a run wrote into one table: found by run id, streamed, compared with its inputs, written whole.
 
-    Returns ``{"run_id", "uri", "rows", "columns", "head", "reconciliation", ...}``. Each outlet Asset gets run id, URI,
-    row count and the comparison as extra.
+    Returns ``{"run_id", "uri", "rows", "columns", "head", "reconciliation", ...}``. Each outlet Asset gets run id,
+    model versions, URI, row count and the comparison as extra. ``models`` is version by name, as the run was given them
+    by ``models=`` of the operator that started it; the service itself keeps no note of them.
 
     :param run_id: the pipeline run; usually ``invoke.output``. (templated)
     :param destination: file to write, a local path or a URL for ``ObjectStoragePath``. Its ending says what it is:
@@ -161,14 +162,19 @@ class AzureMLCollectResultsOperator(BaseOperator):
             partition_by=self.partition_by,
             head=self.head,
         )
-        returned = _returned(result)
+        returned = {**_returned(result), "models": self._models()}
         if self.summary:
             returned["summary"] = _write_summary(result, destination)
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
-                name: returned[name] for name in ("run_id", "uri", "rows", "reconciliation")
+                name: returned[name] for name in ("run_id", "models", "uri", "rows", "reconciliation")
             }
         return returned
+
+    def _models(self) -> dict[str, str]:
+        from airflow_provider_amlbatch.aml.models import models_of
+
+        return models_of(self.hook.get_run(self.run_id))
 
     def _destination(self) -> Any:
         if "://" not in self.destination:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_amlbatch.aml import history
-from airflow_provider_amlbatch.aml.blobs import container_client
+from airflow_provider_amlbatch.aml.blobs import container_client, own_errors
 from airflow_provider_amlbatch.aml.errors import RunCanceledError, RunError, RunFailedError
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.outputs import OutputPlace, find_output
@@ -53,7 +53,8 @@ class Inputs:
         """List them."""
         prefix, _, pattern = self.path.partition("*")
         wanted = f"{prefix}*{pattern}" if pattern or "*" in self.path else f"{prefix.rstrip('/')}/*"
-        with closing(container_client(session, self.datastore)) as container:
+        doing = f"Listing {prefix or 'everything'} in datastore {self.datastore!r}"
+        with own_errors(doing), closing(container_client(session, self.datastore)) as container:
             for name in container.list_blob_names(name_starts_with=prefix):
                 if fnmatchcase(name, wanted):
                     yield name
