@@ -34,6 +34,8 @@ class Ledger:
     def succeed(self, total: int, returned: int, counted_when_scheduled: bool) -> int:
         """Count a mini-batch that ``run()`` answered for.
 
+        Inferred: an answer that is too short fails items, and not the mini-batch.
+
         :param returned: elements of the answer; more than there were items count as all of them.
         :returns: items that count as succeeded.
         """

@@ -14,6 +14,8 @@ _BLOCK = 1 << 20
 def collate(parts: Mapping[Path, int], target: Path, lose_every: int = 0) -> None:
     """Write the rows of all workers into one file, which appears as a whole.
 
+    Inferred: a file of an earlier run in its place is replaced.
+
     :param parts: the temporary files, and how many bytes of each belong to mini-batches that were answered for: a
         worker may have died after it wrote and before it said so.
     :param lose_every: leave out one line of so many, as it happened on Azure when processes wrote over each other; 0

@@ -23,8 +23,9 @@ from airflow_provider_amlbatch.emulator.engine.outcome import (
     StepFailure,
 )
 from airflow_provider_amlbatch.emulator.engine.output import collate
-from airflow_provider_amlbatch.emulator.engine.plans import Node, Planner
+from airflow_provider_amlbatch.emulator.engine.plans import Planner
 from airflow_provider_amlbatch.emulator.engine.pool import Pool, State, Worker
+from airflow_provider_amlbatch.emulator.engine.staff import Staff
 from airflow_provider_amlbatch.emulator.engine.summary import Summary
 
 #: Seconds between two looks at everything that is not an answer of a worker.
@@ -33,8 +34,6 @@ _TICK = 0.1
 _FAST_TICK = 0.005
 #: Seconds between two checks of thresholds that count mini-batches waiting for a retry. Azure looks every few seconds.
 _RETRYING_CHECK_INTERVAL = 2.0
-#: Seconds for which init() may fail on all nodes before the job does, if it fails often enough.
-_INIT_FAILURE_PATIENCE = 120.0
 #: A worker that failed at more mini-batches than this is replaced.
 _FAILURES_OF_A_WORKER = 10
 
@@ -60,7 +59,6 @@ class _ParallelStep:
         self._pool = Pool()
         self._files: dict[Path, int] = {}
         self._started = self._last_progress = time.monotonic()
-        self._first_init_failure: float | None = None
         self._status = RunStatus.RUNNING
         self._queue = Queue(execution.scratch / "mini_batches")
         self._next_retrying_check = self._started + _RETRYING_CHECK_INTERVAL
@@ -108,7 +106,13 @@ class _ParallelStep:
             raise StepFailure(
                 f"append_row needs an output, and the step has none named {self._settings.output_name!r}."
             )
-        self._nodes = self._planner.nodes()
+        self._staff = Staff(
+            self._pool,
+            self._planner,
+            self._summary,
+            self._logs,
+            3 * self._settings.run_invocation_timeout + self._settings.task_overhead_timeout,
+        )
         self._delivery = Delivery(self._queue, self._settings.at_least_once, seed=step.run_id)
         pieces = mini_batches.cut(inputs, self._settings)
         threading.Thread(target=self._queue.fill, args=(pieces,), name="scheduling", daemon=True).start()
@@ -143,7 +147,7 @@ class _ParallelStep:
         if now >= self._next_retrying_check:
             self._next_retrying_check = now + _RETRYING_CHECK_INTERVAL
             self._check_threshold(with_retrying=True)
-        self._start_workers()
+        self._staff.hire(self._ledger.created - self._ledger.processed)
         self._publish()
         self._logs.flush()
 
@@ -166,6 +170,7 @@ class _ParallelStep:
         patience = settings.first_task_creation_timeout
         if self._ledger.created == 0 and not self._ledger.scheduling_finished and now - self._started > patience:
             raise StepFailure(f"No mini-batch was created in first_task_creation_timeout={patience:g} seconds.")
+        # Inferred: what counts as progress is a mini-batch that is created or answered, and an init() that is done.
         patience = settings.progress_update_timeout or 3 * self._limit
         if now - self._last_progress > patience:
             raise StepFailure(f"No progress update in {patience:g} seconds.")
@@ -175,37 +180,6 @@ class _ParallelStep:
             raise StepFailure(breach)
 
     # --- workers ------------------------------------------------------------------------------------------------
-
-    def _start_workers(self) -> None:
-        """Start what is missing: never more workers than mini-batches are left, they would only call ``init()``."""
-        staff = [worker for worker in self._pool.workers if worker.state is not State.STOPPING]
-        missing = self._ledger.created - self._ledger.processed - len(staff)
-        on_node = {node.index: 0 for node in self._nodes}
-        for worker in staff:
-            on_node[worker.plan.node] += 1
-        while missing > 0:
-            free = [node for node in self._nodes if not node.has_given_up and on_node[node.index] < node.places]
-            if not free:
-                break
-            node = min(free, key=lambda node: on_node[node.index])
-            self._start_worker(node)
-            on_node[node.index] += 1
-            missing -= 1
-        if missing > 0 and not self._pool.workers:
-            raise StepFailure(self._why_no_worker())
-
-    def _why_no_worker(self) -> str:
-        if any(node.has_given_up for node in self._nodes):
-            return f"init() of the entry script failed {sum(node.init_failures for node in self._nodes)} times."
-        return "The entry script stopped all worker processes with Retry.StopProcess."
-
-    def _start_worker(self, node: Node) -> None:
-        settings = self._settings
-        worker = self._pool.start(
-            self._planner.plan(node, self._logs),
-            timeout=3 * settings.run_invocation_timeout + settings.task_overhead_timeout,
-        )
-        self._summary.worker_started(worker)
 
     def _hand_out(self) -> None:
         now = time.monotonic()
@@ -227,8 +201,7 @@ class _ParallelStep:
                 self._failed(worker, event)
             case "ready":
                 worker.state = State.IDLE
-                self._nodes[worker.plan.node].init_failures = 0
-                self._first_init_failure = None
+                self._staff.is_ready(worker)
                 self._last_progress = time.monotonic()
             case "init_failed":
                 self._init_failed(worker, event["error"])
@@ -266,13 +239,7 @@ class _ParallelStep:
 
     def _init_failed(self, worker: Worker, error: dict[str, Any]) -> None:
         self._summary.error(worker, "init()", error)
-        self._nodes[worker.plan.node].init_failures += 1
-        now = time.monotonic()
-        self._first_init_failure = self._first_init_failure or now
-        failures = sum(node.init_failures for node in self._nodes)
-        many = 2 * len(self._nodes) * self._planner.places
-        if now - self._first_init_failure > _INIT_FAILURE_PATIENCE and failures >= many:
-            raise StepFailure(f"init() of the entry script failed {failures} times.")
+        self._staff.has_failed_to_start(worker)
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -299,7 +266,7 @@ class _ParallelStep:
         code = event["error"].get("code")
         self._try_failed(worker, task, event)
         if code == "Retry.StopProcess":
-            self._nodes[worker.plan.node].places -= 1
+            self._staff.give_up_place(worker)
         if code in ("Retry.StopProcess", "Retry.RestartProcess") or worker.failures > _FAILURES_OF_A_WORKER:
             self._pool.stop(worker, self._limit)
         elif code == "Retry.Sleep":
@@ -376,7 +343,7 @@ class _ParallelStep:
         collate(self._files, target, self._settings.lose_every)
 
     def _dismiss(self) -> None:
-        """Let the workers call ``shutdown()``, as long as the step may last."""
+        """Let the workers call ``shutdown()``. Inferred: it may take as long as ``run()``."""
         for worker in list(self._pool.workers):
             if worker.state is State.IDLE:
                 self._pool.stop(worker, self._limit)

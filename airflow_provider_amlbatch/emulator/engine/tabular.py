@@ -1,7 +1,8 @@
 """Where a file of rows may be cut. A mini-batch never crosses the end of a file.
 
 Inferred: the service only says that the size is approximate. Here a text file is cut into
-``ceil(size / mini_batch_size)`` byte ranges, and each cut moves to the next end of a record.
+``ceil(size / mini_batch_size)`` byte ranges, and each cut moves to the next end of a record. Row groups of a Parquet
+file are joined as long as they fit, by their size before compression; a file without content makes no mini-batch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,11 @@ from airflow_provider_amlbatch.emulator.delivery import Delivery
 from airflow_provider_amlbatch.emulator.engine import job as engine
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
-from airflow_provider_amlbatch.emulator.services import dataflow_blocks
+from airflow_provider_amlbatch.emulator.services import dataflow_blocks, step_arguments
 from airflow_provider_amlbatch.emulator.services import graph as graphs
 from airflow_provider_amlbatch.emulator.services.dataflow import Dataflow, Locate
 from airflow_provider_amlbatch.emulator.services.datasets import SavedDataset
 from airflow_provider_amlbatch.emulator.services.graph import (
-    Argument,
     Assignments,
     DatasetNode,
     EnvironmentDefinition,
@@ -37,13 +35,6 @@ SCRIPT_STEP = "PythonScriptStep"
 
 #: Name of the output that the SDK adds to say "run after".
 _BOOKKEEPING = "_run_after_output"
-
-#: How the SDK writes datasets into a command line.
-_INPUT_ARGUMENT = "DatasetConsumptionConfig:"
-_OUTPUT_ARGUMENT = "DatasetOutputConfig:"
-
-#: How it writes the place of an input or output within a text.
-_REFERENCE = re.compile(r"\$AZUREML_DATAREFERENCE_(\w+)")
 
 #: Where PipelineData and OutputFileDatasetConfig go by default.
 _PIPELINE_DATA = "azureml/{run-id}/{output-name}"
@@ -157,11 +148,15 @@ class Compiler:
         )
         references = {item.name: item.root or item.patterns[0] for item in inputs}
         references |= {output.name: output.path for output in outputs}
-        arguments = self._arguments(node, module, values, dataset_ids, references, is_script=kind == SCRIPT_STEP)
-        variables = self._around.variables(run_id) | self._data_variables(node, module, inputs, outputs, dataset_ids)
+        arguments = step_arguments.arguments(
+            node, module, values, dataset_ids, references, is_script=kind == SCRIPT_STEP
+        )
+        variables = self._around.variables(run_id) | step_arguments.data_variables(
+            node, module, inputs, outputs, dataset_ids
+        )
         for given in (environment.environment_variables, configuration.environment_variables):
             variables |= {str(name): str(value) for name, value in (given or {}).items()}
-        variables |= _parameter_variables(module, values)
+        variables |= step_arguments.parameter_variables(module, values)
         line = CommandLine.parse(arguments) if kind == PARALLEL_STEP else None
         parallel = line.to_settings(node_count) if line is not None else None
         metrics = line.metrics() if line is not None else MetricsSettings()
@@ -218,44 +213,6 @@ class Compiler:
         if not module.storage_id:
             raise BadRequest(f"The module {module.name!r} has no snapshot of its source folder.")
         return self._around.snapshot(module.storage_id)
-
-    def _arguments(
-        self,
-        node: ModuleNode,
-        module: ModuleEntity,
-        values: dict[str, str | None],
-        dataset_ids: dict[str, str],
-        references: dict[str, str],
-        *,
-        is_script: bool,
-    ) -> tuple[engine.Argument, ...]:
-        direct = _direct_inputs(node, module) if is_script else frozenset()
-
-        def resolve_input(name: str) -> engine.Argument:
-            # A dataset that is not mounted reaches a script as its id.
-            if name in direct and name in dataset_ids:
-                return dataset_ids[name]
-            return {"input": name}
-
-        def resolve(argument: Argument) -> engine.Argument | None:
-            name = argument.value or ""
-            if argument.value_type in ("Literal", "0"):
-                # Datasets stand in the command line as texts.
-                if name.startswith(_INPUT_ARGUMENT):
-                    return resolve_input(name.removeprefix(_INPUT_ARGUMENT))
-                if name.startswith(_OUTPUT_ARGUMENT):
-                    return {"output": name.removeprefix(_OUTPUT_ARGUMENT)}
-                return _REFERENCE.sub(lambda match: references.get(match[1], match[0]), name)
-            if argument.value_type in ("Parameter", "1"):
-                return values.get(name)
-            if argument.value_type in ("Input", "2"):
-                return resolve_input(name)
-            if argument.value_type in ("Output", "3"):
-                return {"output": name}
-            raise Unsupported(f"The emulator does not know arguments of the type {argument.value_type!r}.")
-
-        resolved = (resolve(argument) for argument in module.structured_interface.arguments or ())
-        return tuple("" if argument is None else argument for argument in resolved)
 
     def _inputs(
         self, node: ModuleNode, *, is_script: bool
@@ -341,46 +298,6 @@ class Compiler:
             path = template.replace("{run-id}", self._run_ids[node.id]).replace("{output-name}", output.name)
             places[output.name] = Place(setting.data_store_name or self._around.default_datastore, path.strip("/"))
         return places
-
-    def _data_variables(
-        self,
-        node: ModuleNode,
-        module: ModuleEntity,
-        inputs: tuple[engine.Input, ...],
-        outputs: tuple[engine.Output, ...],
-        dataset_ids: dict[str, str],
-    ) -> dict[str, str]:
-        """What ``Run.input_datasets`` and ``Run.output_datasets`` are read from."""
-        direct = _direct_inputs(node, module)
-        variables: dict[str, str] = {}
-        modes = []
-        for item in inputs:
-            if item.name in dataset_ids:
-                is_direct = item.name in direct or item.kind == "tabular"
-                modes.append(f"{item.name}:{'direct' if is_direct else 'mount'}")
-                variables[item.name] = dataset_ids[item.name] if is_direct else item.root or item.patterns[0]
-        if modes:
-            variables["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
-        configured = {s.name for s in node.module_output_settings or () if s.dataset_output_options is not None}
-        files = {output.name: output.path for output in outputs if output.name in configured}
-        if files:
-            variables |= files | {"AZUREML_DATASET_FILE_OUTPUTS": ";".join(files)}
-        return variables
-
-
-def _direct_inputs(node: ModuleNode, module: ModuleEntity) -> frozenset[str]:
-    modes = {declared.name: declared.data_store_mode for declared in module.structured_interface.inputs}
-    modes |= {s.name: s.data_store_mode for s in node.module_input_settings or () if s.data_store_mode}
-    return frozenset(name for name, mode in modes.items() if (mode or "").lower() == "direct")
-
-
-def _parameter_variables(module: ModuleEntity, values: dict[str, str | None]) -> dict[str, str]:
-    variables = {}
-    for parameter in module.structured_interface.parameters:
-        value = values.get(parameter.name)
-        if parameter.set_environment_variable and value is not None:
-            variables[parameter.environment_variable_override or f"AML_PARAMETER_{parameter.name}"] = value
-    return variables
 
 
 def _node_count(assigned: str | None, configured: object) -> int:
