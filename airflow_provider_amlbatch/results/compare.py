@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.doubles import Doubles
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.hashes import Hashes, as_texts, hash_keys, hash_names, matched, may_be_path
-from airflow_provider_amlbatch.results.keys import KeySet, member
+from airflow_provider_amlbatch.results.keys import PARTS, Fingerprint, KeySet, member
 from airflow_provider_amlbatch.results.reconcile import SHOWN, Match, Reconcile, Reconciliation, first_few
 
 _CHUNK = 1 << 17
+#: Threads that compare: numpy lets them run side by side.
+_THREADS = 2
 _NONE: Hashes = np.empty(0, np.uint64)
 
 
@@ -52,7 +54,7 @@ class Reconciler:
         self._match: Match = "path" if rules.inputs is None else rules.match
         # Hashes that are both key and name of a row are held once.
         self._both, self._keys, self._names, self._rows = KeySet(), KeySet(), KeySet(), 0
-        self._wanted, self._closed = KeySet(), False
+        self._wanted, self._listed, self._closed = KeySet(), Fingerprint(), False
         self._pool = ThreadPoolExecutor(1, "inputs")
         self._listing: Future[None] | None = None
 
@@ -89,13 +91,12 @@ class Reconciler:
         :raises ExtraKeys: a key is no input, and ``on_extra`` is ``error``.
         """
         compared = self._compare()
-        repeated, inputs = compared.repeated, compared.inputs
-        doubles, extra_first = Doubles(repeated), list[str]()
-        if len(repeated) or len(inputs.extra):
+        doubles, extra_first = Doubles(compared.repeated), list[str]()
+        if len(compared.repeated) or len(compared.extra):
             start = 0
             for batch in reread():
                 doubles.add(start, self._hash_key(batch), batch.select(self._key))
-                extra_first += self._extra_names(batch, inputs.extra, extra_first)
+                extra_first += self._extra_names(batch, compared.extra, extra_first)
                 start += batch.num_rows
         drop, duplicates = doubles.to_drop(self._rules.keep), len(doubles.to_drop("first"))
         known = self._rules.inputs is not None
@@ -105,11 +106,11 @@ class Reconciler:
             duplicates=duplicates,
             dropped=len(drop),
             rejected=rejected,
-            inputs=inputs.total if known else None,
-            missing=inputs.missing_total if known else None,
-            extra=len(inputs.extra) if known else None,
+            inputs=compared.inputs if known else None,
+            missing=len(compared.missing) if known else None,
+            extra=len(compared.extra) if known else None,
             duplicates_first=doubles.examples(),
-            missing_first=inputs.missing_first,
+            missing_first=tuple(islice(self._named(compared.missing), SHOWN)),
             extra_first=tuple(extra_first),
             job=self._rules.job,
             complete=self._complete(compared),
@@ -137,9 +138,9 @@ class Reconciler:
 
     def _complete(self, compared: _Compared) -> float | None:
         """Return the part of the inputs that have a row; by the job's own counts when no listing is there."""
-        inputs, job = compared.inputs, self._rules.job
+        job = self._rules.job
         if self._rules.inputs is not None:
-            return 1 - inputs.missing_total / inputs.total if inputs.total else 1.0
+            return 1 - len(compared.missing) / compared.inputs if compared.inputs else 1.0
         if job is None or job.total_items is None or not self._counts_names:
             return None
         good = min(compared.names - self._nameless, job.total_items - (job.failed_items or 0))
@@ -153,33 +154,48 @@ class Reconciler:
         return hash_keys([batch.column(name) for name in self._key], seed)
 
     def _compare(self) -> _Compared:
-        """Count distinct names, find keys that repeat, and compare names with the inputs, in one walk."""
+        """Count distinct names, find keys that repeat, and compare names with the inputs: one part after another."""
         if self._listing is not None:
             self._listing.result()
-        # Usually a key is a name.
-        one_bag = self._keys.is_empty and self._names.is_empty
-        names = repeat(None) if one_bag else self._names.parts(self._both)
-        distinct, total, repeated, missing, extra = 0, 0, [_NONE], [_NONE], [_NONE]
-        for keys, others, want in zip(self._keys.parts(self._both), names, self._wanted.parts(), strict=False):
-            have = (others or keys).hashes
-            distinct += len(have)
-            repeated.append(keys.repeated)
-            total += len(want.hashes)
-            if self._listing is None or np.array_equal(want.hashes, have):
-                continue
-            lost = want.hashes[~member(want.hashes, have)]
-            missing.append(lost)
-            if len(have) > len(want.hashes) - len(lost):
-                extra.append(have[~member(have, want.hashes)])
-        every_lost = np.concatenate(missing)
-        first = tuple(islice(self._named(every_lost), SHOWN))
-        inputs = _Inputs(total, len(every_lost), first, np.concatenate(extra))
-        return _Compared(distinct, np.concatenate(repeated), inputs)
+        # Usually every key is a name, and every name is there: then one bag tells all that is to be told.
+        one_bag = not len(self._keys) and not len(self._names)
+        same = self._listing is not None and one_bag and self._both.fingerprint == self._listed
+        if not same and len(self._wanted) < self._listed.size:
+            self._keep_inputs()
+        bags = [self._both] if same else [self._both, self._keys, self._names, self._wanted]
+
+        def compare(number: int) -> _Compared:
+            keys = self._keys.part(number, self._both)
+            names = keys.hashes if one_bag else self._names.part(number, self._both).hashes
+            if self._listing is None or same:
+                return _Compared(len(names), keys.repeated, len(names), _NONE, _NONE)
+            wanted = self._wanted.part(number).hashes
+            missing, extra = wanted[~member(wanted, names)], names[~member(names, wanted)]
+            return _Compared(len(names), keys.repeated, len(wanted), missing, extra)
+
+        with ThreadPoolExecutor(_THREADS, "compare") as pool:
+            for bag in bags:
+                bag.arrange(pool)
+            parts = list(pool.map(compare, range(PARTS)))
+        return _Compared(
+            sum(part.names for part in parts),
+            np.concatenate([part.repeated for part in parts]),
+            sum(part.inputs for part in parts),
+            np.concatenate([part.missing for part in parts]),
+            np.concatenate([part.extra for part in parts]),
+        )
 
     def _hash_inputs(self) -> None:
         for names in self._input_names():
             if self._closed:
                 return
+            hashes = hash_names(names, self._match)
+            self._listed.add(hashes)
+            if callable(self._rules.inputs):  # listing anew may cost more than keeping does
+                self._wanted.add(hashes)
+
+    def _keep_inputs(self) -> None:
+        for names in self._input_names():
             self._wanted.add(hash_names(names, self._match))
 
     def _input_names(self) -> Iterator[pa.Array]:
@@ -193,8 +209,7 @@ class Reconciler:
                 yield pa.array(chunk, pa.string())
                 continue
             for array in chunk:
-                texts = as_texts(array)
-                yield from (texts.slice(start, _CHUNK) for start in range(0, len(texts), _CHUNK))
+                yield from (as_texts(array.slice(start, _CHUNK)) for start in range(0, len(array), _CHUNK))
 
     def _named(self, hashes: Hashes) -> Iterator[str]:
         if not len(hashes):
@@ -213,24 +228,21 @@ class Reconciler:
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    total: int = 0
-    missing_total: int = 0
-    missing_first: tuple[str, ...] = ()
-    extra: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
-
-
-@dataclass(frozen=True)
 class _Compared:
-    """What one walk through all hashes tells.
+    """What the hashes of a part of the key space, or of all of it, tell.
 
-    :param names: distinct names of inputs; without a listing to compare with and without need of them, of nothing.
-    :param repeated: hashes of keys that occur more than once.
+    :param names: distinct names of inputs that rows have.
+    :param repeated: keys that occur more than once.
+    :param inputs: distinct names that were listed.
+    :param missing: those that no row has.
+    :param extra: names of rows that were not listed.
     """
 
     names: int
     repeated: Hashes
-    inputs: _Inputs
+    inputs: int
+    missing: Hashes
+    extra: Hashes
 
 
 def _check_comparable(rules: Reconcile) -> None:

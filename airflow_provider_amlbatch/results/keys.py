@@ -1,10 +1,11 @@
-"""Sets of keys in little memory: 64-bit hashes, sorted runs of them on disk once there are many."""
+"""Sets of keys in little memory: runs of 64-bit hashes, on disk once there are many, sorted a part at a time."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +13,13 @@ import numpy as np
 from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.hashes import Hashes
 
-#: Hashes that are sorted together, in the processor's cache (2 MB).
-RUN = 1 << 18
-#: Hashes that stay in memory; the runs of the others go to a file (32 MB).
+#: Hashes that are sorted together (1 MB), in the processor's cache.
+RUN = 1 << 17
+#: Hashes that are held in memory (32 MB); when they are so many they go to a file.
 HELD = 1 << 22
-#: Parts that each run is cut into, by the highest bits of the hash; one part of all runs is in memory at a time.
-_PARTS = 64
+#: Parts that the key space is cut into, by the highest bits of the hash.
+PARTS = 64
+_BOUNDS = np.arange(1, PARTS, dtype=np.uint64) << np.uint64(58)
 
 
 def member(hashes: Hashes, of: Hashes) -> Mask:
@@ -37,14 +39,34 @@ class Part:
     repeated: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
+@dataclass
+class Fingerprint:
+    """What tells bags of hashes apart without a look into them: their number, sum and sum of squares modulo 2^64.
+
+    For different bags all three agree less often than two different keys have one hash.
+    """
+
+    size: int = 0
+    sum: int = 0
+    squares: int = 0
+
+    def add(self, hashes: Hashes) -> None:
+        """Add hashes, in whatever order."""
+        self.size += len(hashes)
+        self.sum = (self.sum + int(hashes.sum())) % 2**64
+        self.squares = (self.squares + int(hashes.dot(hashes))) % 2**64
+
+
 class KeySet:
     """A bag of hashes that grows without bound in bounded memory. Close it to free its file."""
 
     def __init__(self, run: int = RUN, held: int = HELD) -> None:
-        self._run, self._pending, self._pending_size = run, list[Hashes](), 0
-        self._room, self._runs = held, list[tuple[Hashes | int, Ordinals]]()
+        # One array for all that comes: fresh memory costs more than what is done with it.
+        self._held: Hashes = np.empty(held, np.uint64)
+        self._run, self._used, self._filed = run, 0, 0
         self._file = tempfile.TemporaryFile(prefix="amlbatch-keys-")  # noqa: SIM115  closed by close()
-        self._written = 0
+        self.fingerprint = Fingerprint()
+        self._bounds: list[Ordinals] = []
 
     def __enter__(self) -> KeySet:
         return self
@@ -52,69 +74,68 @@ class KeySet:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __len__(self) -> int:
+        return self._filed + self._used
+
     def close(self) -> None:
         """Free the file."""
         self._file.close()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added."""
-        return not self._pending_size and not self._runs
-
     def add(self, hashes: Hashes) -> None:
         """Add hashes."""
-        self._pending.append(hashes)
-        self._pending_size += len(hashes)
-        if self._pending_size >= self._run:
-            self._flush()
+        self.fingerprint.add(hashes)
+        while len(hashes):
+            some = hashes[: len(self._held) - self._used]
+            self._held[self._used : self._used + len(some)] = some
+            self._used += len(some)
+            hashes = hashes[len(some) :]
+            if self._used == len(self._held):
+                self._write(self._held, self._filed)
+                self._filed, self._used = self._filed + self._used, 0
 
-    def parts(self, *others: KeySet) -> Iterator[Part]:
-        """Go through all distinct hashes, in order, a part at a time.
+    def arrange(self, pool: Executor) -> None:
+        """Sort runs of hashes, which :meth:`part` needs; nothing can be added any more."""
+        self._bounds = list(pool.map(self._sort, range(0, len(self), self._run)))
+
+    def part(self, number: int, *others: KeySet) -> Part:
+        """Return one part of the distinct hashes. Threads may ask for different ones.
 
         :param others: bags whose hashes count as well.
         """
-        sets = (self, *others)
-        for bag in sets:
-            bag._flush()
-        for number in range(_PARTS):
-            found = [bag._read(where, *bounds[number : number + 2]) for bag in sets for where, bounds in bag._runs]
-            hashes = found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.uint64), *found])
-            if len(found) > 1:
-                hashes.sort()
-            repeats = hashes[1:] == hashes[:-1]
-            if not repeats.any():
-                yield Part(hashes)
-                continue
-            first = np.flatnonzero(np.concatenate([[True], ~repeats]))
-            distinct = hashes[first]
-            yield Part(distinct, distinct[np.diff(first, append=len(hashes)) > 1])
+        found = [hashes for bag in (self, *others) for hashes in bag._runs(number)]
+        hashes = np.concatenate([np.empty(0, np.uint64), *found])
+        hashes.sort()
+        repeats = hashes[1:] == hashes[:-1]
+        if not repeats.any():
+            return Part(hashes)
+        first = np.flatnonzero(np.concatenate([[True], ~repeats]))
+        distinct = hashes[first]
+        return Part(distinct, distinct[np.diff(first, append=len(hashes)) > 1])
 
-    def _flush(self) -> None:
-        """Sort what is pending into a run: an array, or the byte at which it begins in the file; and its parts."""
-        if not self._pending_size:
-            return
-        run = np.concatenate(self._pending)
-        self._pending, self._pending_size = [], 0
-        run.sort()
-        inner = np.searchsorted(run, np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(58))
-        bounds = np.concatenate([[0], inner, [len(run)]])
-        if len(run) <= self._room:
-            self._room -= len(run)
-            self._runs.append((run, bounds))
-            return
-        _write(self._file.fileno(), run.data.cast("B"), self._written)
-        self._runs.append((self._written, bounds))
-        self._written += run.nbytes
+    def _sort(self, start: int) -> Ordinals:
+        """Sort the run that begins with this hash, and tell where its parts do."""
+        run = self._read(start, min(start + self._run, len(self)))
+        if start < self._filed:
+            run = np.sort(run)
+            self._write(run, start)
+        else:
+            run.sort()
+        bounds: Ordinals = np.concatenate([[0], np.searchsorted(run, _BOUNDS), [len(run)]])
+        return bounds
 
-    def _read(self, where: Hashes | int, start: int, end: int) -> Hashes:
-        if not isinstance(where, int):
-            return where[start:end]
-        content = os.pread(self._file.fileno(), 8 * int(end - start), where + 8 * int(start))
-        found: Hashes = np.frombuffer(content, np.uint64)
+    def _runs(self, part: int) -> Iterator[Hashes]:
+        for number, bounds in enumerate(self._bounds):
+            start = number * self._run
+            yield self._read(start + int(bounds[part]), start + int(bounds[part + 1]))
+
+    def _read(self, start: int, end: int) -> Hashes:
+        if start >= self._filed:
+            return self._held[start - self._filed : end - self._filed]
+        found: Hashes = np.frombuffer(os.pread(self._file.fileno(), 8 * (end - start), 8 * start), np.uint64)
         return found
 
-
-def _write(file: int, data: memoryview, at: int) -> None:
-    while data:
-        size = os.pwrite(file, data, at)
-        data, at = data[size:], at + size
+    def _write(self, hashes: Hashes, start: int) -> None:
+        data, at = hashes.data.cast("B"), 8 * start
+        while data:
+            size = os.pwrite(self._file.fileno(), data, at)
+            data, at = data[size:], at + size

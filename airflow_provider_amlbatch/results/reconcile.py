@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -40,8 +40,9 @@ class JobCounts:
 class Reconcile:
     """What to compare, and what to do about it.
 
-    :param inputs: names or paths of the inputs, or a function that lists them anew: they are gone through twice, the
-        first time while rows are read. Arrow arrays of strings, or a list of such arrays, take the least time.
+    :param inputs: names or paths of the inputs, or a function that lists them anew: they are gone through while rows
+        are read, and again when something is missing. Arrow arrays of strings, or a list of such arrays, take the least
+        time.
     :param input_column: the column that names the input; the first one when None.
     :param match: how both are compared: ``name`` (last part of the path), ``stem`` (that without its ending) or
         ``path`` (exactly).
@@ -69,6 +70,8 @@ class Reconcile:
             said = getattr(self, name)
             if said not in get_args(choices) and not (name == "keep" and said is None):
                 raise FormatError(f"{name} must be one of {', '.join(get_args(choices))}, not {said!r}")
+        if isinstance(self.inputs, Iterator):
+            raise FormatError("inputs are gone through more than once: hand in a list, or a function that lists them")
         if not 0 <= self.require_complete <= 1:
             raise FormatError(f"require_complete must be True, False or a fraction, not {self.require_complete!r}")
 

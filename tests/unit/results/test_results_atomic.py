@@ -13,11 +13,14 @@ from upath import UPath
 from airflow_provider_amlbatch.results.collect import collect
 from airflow_provider_amlbatch.results.errors import BadRows, DestinationError
 
+#: 6 MB of long names: two blocks.
+ROWS = 30_000
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "parallel_run_step.txt"
-    path.write_text("".join(f"f{number}.csv: {'cat' if number % 3 else 'dog'}\n" for number in range(400_000)))
+    path.write_text("".join(f"{number:0200}.csv: {'cat' if number % 3 else 'dog'}\n" for number in range(ROWS)))
     return path
 
 
@@ -61,7 +64,7 @@ def test_an_object_store_gets_the_file_by_rename(source: Path, store: Any) -> No
     collected = collect(source, store.joinpath("table.parquet"))
     assert names(store) == ["table.parquet"]
     with store.joinpath("table.parquet").open("rb") as file:
-        assert len(pd.read_parquet(file)) == 400_000
+        assert len(pd.read_parquet(file)) == ROWS
     assert collected.path == "memory://results-test/folder/table.parquet"
 
 
@@ -96,7 +99,7 @@ def test_partitions_appear_together(source: Path, tmp_path: Path, store: Any) ->
     collect(source, target, partition_by=["prediction"])
     assert names(target) == ["prediction=cat", "prediction=dog"]
     frame = pd.read_parquet(target)
-    assert frame["prediction"].value_counts().to_dict() == {"cat": 266_666, "dog": 133_334}
+    assert frame["prediction"].value_counts().to_dict() == {"cat": 20_000, "dog": 10_000}
     with pytest.raises(DestinationError, match="exists"):
         collect(source, target, partition_by=["prediction"])
     with pytest.raises(DestinationError, match="partition_by"):

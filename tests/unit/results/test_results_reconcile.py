@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +21,9 @@ from hypothesis import strategies as st
 from airflow_provider_amlbatch.results.collect import Collected, collect
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
 from airflow_provider_amlbatch.results.format import ResultFormat
-from airflow_provider_amlbatch.results.hashes import hash_keys, hash_names
-from airflow_provider_amlbatch.results.keys import KeySet
-from airflow_provider_amlbatch.results.reconcile import JobCounts, Match, Reconcile
+from airflow_provider_amlbatch.results.hashes import hash_keys
+from airflow_provider_amlbatch.results.keys import PARTS, KeySet
+from airflow_provider_amlbatch.results.reconcile import JobCounts, Reconcile
 
 
 def run(folder: Path, pairs: list[tuple[str, int]], rules: Reconcile, suffix: str = "parquet") -> Collected:
@@ -31,32 +33,36 @@ def run(folder: Path, pairs: list[tuple[str, int]], rules: Reconcile, suffix: st
     return collect(source, folder / f"out.{suffix}", format=form, reconcile=rules)
 
 
+def name(number: int) -> str:
+    return f"f{number:0200}.csv"
+
+
 @pytest.fixture
 def pairs() -> list[tuple[str, int]]:
-    """A shuffled result of 150,000 rows: 40 keys missing, 3 extra, 500 rows repeated with other values."""
-    rows = [(f"f{number}.csv", number) for number in range(40, 150_000)]
+    """A shuffled result of 30,000 rows, two blocks: 40 keys missing, 3 extra, 500 rows repeated with other values."""
+    rows = [(name(number), number) for number in range(40, 30_000)]
     rows += [(f"extra{number}.csv", number) for number in range(3)]
-    rows += [(f"f{number * 17 + 40}.csv", -number) for number in range(500)]
+    rows += [(name(number * 17 + 40), -number) for number in range(500)]
     random.Random(5).shuffle(rows)
     return rows
 
 
 def inputs() -> list[str]:
-    return [f"images/2026/f{number}.csv" for number in range(150_000)]
+    return [f"images/2026/{name(number)}" for number in range(30_000)]
 
 
 @pytest.mark.parametrize("keep", ["all", "first", "last"])
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_what_is_missing_extra_and_twice(tmp_path: Path, pairs: list[tuple[str, int]], keep: str, suffix: str) -> None:
-    job = JobCounts(total_items=150_000, succeeded_items=149_960, failed_items=40, rows=len(pairs))
+    job = JobCounts(total_items=30_000, succeeded_items=29_960, failed_items=40, rows=len(pairs))
     collected = run(tmp_path, pairs, Reconcile(inputs, keep=keep, job=job), suffix)  # type: ignore[arg-type]
     found = collected.reconciliation
     assert found is not None
-    assert (found.rows, found.distinct, found.duplicates) == (150_463, 149_963, 500)
-    assert (found.inputs, found.missing, found.extra) == (150_000, 40, 3)
-    assert found.missing_first == tuple(f"f{number}.csv" for number in range(20))
+    assert (found.rows, found.distinct, found.duplicates) == (30_463, 29_963, 500)
+    assert (found.inputs, found.missing, found.extra) == (30_000, 40, 3)
+    assert found.missing_first == tuple(name(number) for number in range(20))
     assert set(found.extra_first) == {"extra0.csv", "extra1.csv", "extra2.csv"}
-    assert found.complete == pytest.approx(149_960 / 150_000)
+    assert found.complete == pytest.approx(29_960 / 30_000)
     assert len(found.problems()) == 4
     expected = pairs
     if keep == "first":
@@ -176,7 +182,9 @@ def test_a_key_set_counts_as_a_counter_does(batches: list[list[str | None]], run
     with KeySet(run=run_size, held=3 * run_size) as keys:
         for batch in batches:
             keys.add(hash_keys([pa.array(["before", *batch], pa.string()).slice(1)]))
-        parts = list(keys.parts())
+        with ThreadPoolExecutor(2) as pool:
+            keys.arrange(pool)
+        parts = [keys.part(number) for number in range(PARTS)]
     repeated = np.concatenate([part.repeated for part in parts])
     counts = Counter(key for batch in batches for key in batch)
     wanted = [pa.array([key for key, count in counts.items() if count > 1], pa.string())]
@@ -186,47 +194,40 @@ def test_a_key_set_counts_as_a_counter_does(batches: list[list[str | None]], run
     assert (np.diff(hashes.astype(object)) > 0).all()
 
 
-def test_no_two_short_keys_share_a_hash() -> None:
-    bytes_of_ascii = [chr(code) for code in range(128)]
-    keys = ["\0" * zeros + text for zeros in range(7) for text in ("", *bytes_of_ascii)]
-    keys += [first + second for first in bytes_of_ascii for second in bytes_of_ascii]
-    distinct = sorted(set(keys))
-    for seed in (0, 1):
-        assert len(set(hash_keys([pa.array(distinct)], seed).tolist())) == len(distinct)
-
-
-def cut(path: str, match: Match) -> str:
-    name = path if match == "path" else path.rpartition("/")[2]
-    return name.rpartition(".")[0] or name if match == "stem" else name
-
-
-paths = st.lists(st.text("ab/.", max_size=14), max_size=20)
-in_one_folder = st.lists(st.text("ab.", min_size=1, max_size=3).map(lambda name: f"a/b.b/{name}"), max_size=20)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.one_of(paths, in_one_folder), st.sampled_from(["name", "stem", "path"]))
-def test_a_name_hashes_as_what_is_left_of_it(listed: list[str], match: Match) -> None:
-    found = hash_names(pa.array(["x", *listed], pa.string()).slice(1), match)
-    assert found.tolist() == hash_keys([pa.array([cut(path, match) for path in listed], pa.string())]).tolist()
-
-
-@pytest.mark.parametrize("keys", [["name"], ["name", "value"]])
-def test_arrow_arrays_are_listings_too(tmp_path: Path, keys: list[str]) -> None:
-    pairs = [(f"f{number}.csv", number) for number in range(0, 300_000, 2)]
-    names = pa.array([f"in/f{number}.csv" for number in range(300_000)])
-    wanted = {f"f{number}.csv" for number in range(1, 40, 2)}
-    listings = [
-        names,
-        pa.chunked_array([names[:7], names[7:]]),
-        lambda: iter([names[:7], names[7:]]),
-        names.to_pylist(),
-    ]
-    for inputs in listings:
-        found = run(tmp_path, pairs, Reconcile(inputs, dedupe_on=tuple(keys))).reconciliation
+@pytest.mark.parametrize("kind", ["array", "chunks", "function", "large", "list", "set"])
+def test_listings_of_all_kinds(tmp_path: Path, kind: str) -> None:
+    total = 140_000  # more than are hashed at once
+    names = pa.array([f"in/f{number}.csv" for number in range(total)])
+    listing: Any = {
+        "array": names,
+        "chunks": pa.chunked_array([names[:7], names[7:]]),
+        "function": lambda: iter([names[:7], names[7:]]),
+        "large": names.cast(pa.large_string()),
+        "list": names.to_pylist(),
+        "set": set(names.to_pylist()),
+    }[kind]
+    every = [(f"f{number}.csv", number) for number in range(total)]
+    whole = run(tmp_path, every, Reconcile(listing, require_complete=True, on_extra="error")).reconciliation
+    assert whole is not None
+    assert (whole.inputs, whole.distinct, whole.missing, whole.extra) == (total, total, 0, 0)
+    for keys in ("name",), ("name", "value"):
+        found = run(tmp_path, every[::2], Reconcile(listing, dedupe_on=keys)).reconciliation
         assert found is not None
-        assert (found.inputs, found.missing, found.extra, found.duplicates) == (300_000, 150_000, 0, 0)
-        assert set(found.missing_first) == wanted
+        assert (found.inputs, found.missing, found.extra, found.duplicates) == (total, total // 2, 0, 0)
+        assert set(found.missing_first) < {f"f{number}.csv" for number in range(1, total, 2)}
+        assert len(found.missing_first) == 20
+
+
+def test_as_many_rows_as_inputs_are_not_taken_for_all_of_them(tmp_path: Path) -> None:
+    rows = [("a", 1), ("d", 1), ("d", 2)]
+    found = run(tmp_path, rows, Reconcile(["a", "b", "c"], keep="all")).reconciliation
+    assert found is not None
+    assert (found.rows, found.missing_first, found.extra_first, found.duplicates) == (3, ("b", "c"), ("d",), 1)
+
+
+def test_a_listing_that_is_gone_after_one_look_is_refused() -> None:
+    with pytest.raises(FormatError, match="more than once: hand in a list, or a function"):
+        Reconcile(iter(["a"]))
 
 
 def test_a_listing_that_fails_fails_the_task(tmp_path: Path) -> None:
@@ -237,14 +238,3 @@ def test_a_listing_that_fails_fails_the_task(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="the listing broke"):
         run(tmp_path, [("a", 1)], Reconcile(listing))
     assert not (tmp_path / "out.parquet").exists()
-
-
-def test_a_hash_depends_on_the_key_alone_and_tells_similar_keys_apart() -> None:
-    keys = [f"{folder}{number}" for folder in ("", "a" * 300, "ü/") for number in range(30_000)]
-    together = hash_keys([pa.array(keys)])
-    alone = np.concatenate([hash_keys([pa.array([key])]) for key in keys[:50]])
-    assert (together[:50] == alone).all()
-    assert len(set(together.tolist())) == len(keys)
-    assert not set(together.tolist()) & set(hash_keys([pa.array(keys)], 1).tolist())
-    pair = [pa.array(["a", "ab"]), pa.array(["bc", "c"])]
-    assert len(set(hash_keys(pair).tolist())) == 2

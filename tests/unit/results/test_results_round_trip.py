@@ -21,7 +21,7 @@ from airflow_provider_amlbatch.results.format import ResultFormat
 from airflow_provider_amlbatch.results.parse import parse
 
 anything = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=12)
-quick = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def as_lines(elements: list[Any]) -> bytes:
