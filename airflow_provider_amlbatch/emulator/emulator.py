@@ -94,7 +94,7 @@ class Emulator:
             chores=[lambda: self.schedules.tick()],
             finish=lambda run_id, report: self.pipeline_runs.finish(run_id, report),
         )
-        self.states.when_ended(self.dispatcher.ended)
+        self.states.when_ended(self.dispatcher.ended, lambda run_id, report: self.pipeline_runs.finish(run_id, report))
         self.pipeline_runs = PipelineRunService(
             self.store,
             clock,
@@ -104,7 +104,7 @@ class Emulator:
             self.states,
             self.compute,
             self.dispatcher,
-            RunRecords(self.history, self.reuse, self.datasets),
+            RunRecords(self.history, self.reuse, self.datasets, self.environments),
             self._surroundings,
         )
         self.endpoints = EndpointService(self.store, clock, self.pipelines, self.pipeline_runs)

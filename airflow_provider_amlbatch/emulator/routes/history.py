@@ -26,7 +26,7 @@ from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
 from airflow_provider_amlbatch.emulator.services.artifacts import RUN
-from airflow_provider_amlbatch.emulator.services.history import container_of
+from airflow_provider_amlbatch.emulator.services.history import container_of, definition_of
 
 router = APIRouter(prefix="/history/v1.0" + WORKSPACE, dependencies=[DATA_PLANE])
 
@@ -168,7 +168,7 @@ def get_batch_run_data(emulator: TheEmulator, batch: BatchRunDataRequest) -> Bat
 
 
 def _run_data(request: GetRunDataRequest, run: Run) -> GetRunDataResult:
-    definition = (run.model_extra or {}).get("runDefinition") if request.select_run_definition else None
+    definition = definition_of(run) if request.select_run_definition else None
     return GetRunDataResult(run_metadata=run if request.select_run_metadata else None, run_definition=definition)
 
 

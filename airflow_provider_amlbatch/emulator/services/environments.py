@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -24,6 +27,9 @@ CURATED = (
 
 #: Entries of a page.
 PAGE = 100
+
+#: What the versions of environments begin with that are kept for the runs that they were given to.
+_AUTOSAVE = "Autosave_"
 
 _FIELDS = ("python", "environmentVariables", "docker", "spark", "inferencingStackVersion", "r")
 
@@ -52,6 +58,7 @@ class EnvironmentService:
         self._store = store
         self._documents = store.collection("environments", EnvironmentDefinition, ("name",))
         self._labels = store.collection("environment-labels", _Labels)
+        self._saved = store.collection("environments-of-runs", EnvironmentDefinition, ("name",))
 
     def register(self, name: str, version: str | None, given: dict[str, Any]) -> EnvironmentDefinition:
         """Add a version to an environment, or find it: what has not changed keeps its version.
@@ -81,6 +88,24 @@ class EnvironmentService:
             definition.version = version or _next(known)
             return self._documents.put(f"{name}:{definition.version}", definition)
 
+    def keep(self, given: dict[str, Any], at: datetime) -> str:
+        """Keep the environment that a run is given, if it is not registered, and tell its version.
+
+        Inferred: such a version is not listed, and is not the latest one of its name.
+
+        :param given: the definition, with its name.
+        """
+        name, version = str(given.get("name")), given.get("version")
+        if version is not None or name in CURATED:
+            return str(version or "1")
+        definition = EnvironmentDefinition.model_validate({field: given.get(field) for field in ("name", *_FIELDS)})
+        content = json.dumps(_content(definition), sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        known = [saved for saved in self._saved.find(name=name) if str(saved.version).endswith(digest)]
+        definition.version = known[0].version if known else f"{_AUTOSAVE}{at:%Y-%m-%dT%H:%M:%SZ}_{digest}"
+        self._saved.put(f"{name}:{definition.version}", definition)
+        return str(definition.version)
+
     def get(self, name: str, version: str | None = None) -> EnvironmentDefinition:
         """A version of an environment, the latest if no version is given.
 
@@ -89,7 +114,8 @@ class EnvironmentService:
         if name in CURATED:
             return _curated(name)
         if version is not None:
-            found = self._documents.get(f"{name}:{version}")
+            documents = self._saved if version.startswith(_AUTOSAVE) else self._documents
+            found = documents.get(f"{name}:{version}")
         else:
             found = next(iter(self._documents.find(newest_first=True, limit=1, name=name)), None)
         if found is None:

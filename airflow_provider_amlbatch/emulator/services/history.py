@@ -53,10 +53,12 @@ _ENDINGS = {
 class RunDocument(Run):
     """A run as it is kept.
 
+    :param definition: how a step is run.
     :param clock_offset: seconds by which the services' clock was ahead of this machine's when the run was submitted.
     """
 
     clock_offset: float = 0.0
+    definition: dict[str, Any] | None = None
 
 
 def container_of(run_id: str) -> str:
@@ -209,9 +211,14 @@ class HistoryService:
             **{name: getattr(run, name) for name in shared},
             created_time_utc=run.created_utc,
             log_files=self.logs(run),
-            run_definition=(run.model_extra or {}).get("runDefinition"),
+            run_definition=definition_of(run),
             job_cost=_cost(run),
         )
+
+    def is_registered(self, run_id: str) -> bool:
+        """Whether a run is known to have written a dataset, or is warned that it could not be registered."""
+        document = self._document(run_id, None)
+        return bool(document.output_datasets or document.warnings)
 
     def progress(self, run_id: str) -> Progress | None:
         """Mini-batches and items of a parallel step so far; None for any other run."""
@@ -294,6 +301,12 @@ class HistoryService:
         if not asks_for_state:
             page = [self._view(run) for run in page]
         return RunPage(value=page, continuation_token=_token(page[-1].run_id, start + size) if more else None)
+
+
+def definition_of(run: Run) -> dict[str, Any] | None:
+    """How a run is run, if anybody said so."""
+    given: dict[str, Any] | None = (run.model_extra or {}).get("runDefinition")
+    return run.definition if given is None and isinstance(run, RunDocument) else given
 
 
 def _with_fields(run: Run) -> tuple[dict[str, Any], Run]:

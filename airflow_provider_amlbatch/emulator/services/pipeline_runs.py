@@ -240,9 +240,10 @@ class PipelineRunService:
         raise NotFound(f"The pipeline run {run_id!r} has no output {name!r}.", code="OutputNotFound")
 
     def finish(self, run_id: str, report: PipelineReport) -> None:
-        """Do what follows a run."""
-        document = self._document(run_id)
-        self._records.register_outputs(document, self._pipelines.graph(str(document.graph_id)).graph, report)
+        """Do what follows the steps that have ended; once for each, however often it is called."""
+        with self._store.transaction():
+            document = self._document(run_id)
+            self._records.register_outputs(document, self._pipelines.graph(str(document.graph_id)).graph, report)
 
     def node_log(self, run_id: str, node_id: str, path: str) -> str:
         """Content of a log of a node; empty until there is one."""

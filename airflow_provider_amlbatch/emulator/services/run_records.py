@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from typing import Any
 
 from airflow_provider_amlbatch.aml.history import PIPELINE_RUN, STEP_RUN
 from airflow_provider_amlbatch.aml.pipelines import PipelineRun
@@ -16,6 +18,7 @@ from airflow_provider_amlbatch.emulator.services.datasets import (
     DatasetService,
     SavedDataset,
 )
+from airflow_provider_amlbatch.emulator.services.environments import EnvironmentService
 from airflow_provider_amlbatch.emulator.services.graph import Graph, OutputRegistration
 from airflow_provider_amlbatch.emulator.services.history import HistoryService, RunDocument, container_of
 from airflow_provider_amlbatch.emulator.services.metrics import METRICS_NAME_PREFIX, METRICS_OF
@@ -47,7 +50,10 @@ class PipelineRunDocument(PipelineRun):
 class RunRecords:
     """Writes them."""
 
-    def __init__(self, history: HistoryService, reuse: ReuseService, datasets: DatasetService) -> None:
+    def __init__(
+        self, history: HistoryService, reuse: ReuseService, datasets: DatasetService, environments: EnvironmentService
+    ) -> None:
+        self._environments = environments
         self._history = history
         self._reuse = reuse
         self._datasets = datasets
@@ -64,10 +70,10 @@ class RunRecords:
         self._remember(document, steps)
 
     def register_outputs(self, document: PipelineRunDocument, graph: Graph, report: PipelineReport) -> None:
-        """Register the outputs that were to be registered, of the steps that completed."""
+        """Register the outputs that are to be registered and are not yet, of the steps that have completed."""
         for node in graph.module_nodes or ():
             step = report.steps.get(document.node_runs[node.id])
-            if step is None or step.status is not RunStatus.COMPLETED:
+            if step is None or step.status is not RunStatus.COMPLETED or self._history.is_registered(step.run_id):
                 continue
             for setting in node.module_output_settings or ():
                 registration = setting.dataset_registration
@@ -129,6 +135,7 @@ class RunRecords:
                     experiment_id=experiment_id,
                     run_type=STEP_RUN,
                     name=step.job.name,
+                    definition=self._definition(step, document.created_date),
                     display_name=step.job.name,
                     target=step.compute,
                     script_name=step.job.script,
@@ -151,6 +158,18 @@ class RunRecords:
                     clock_offset=document.clock_offset,
                 )
             )
+
+    def _definition(self, step: CompiledStep, at: datetime | None) -> dict[str, Any]:
+        """What the SDK's ``Run.get_environment`` and ``get_details`` tell of how a step is run."""
+        definition: dict[str, Any] = json.loads(step.node.runconfig or "{}")
+        arguments = [argument if isinstance(argument, str) else dict(argument) for argument in step.job.arguments]
+        definition |= {"script": step.job.script, "arguments": arguments, "target": step.compute}
+        definition["nodeCount"] = step.node_count
+        environment = definition.get("environment")
+        if environment and at is not None:
+            version = self._environments.keep(environment, at)
+            definition["environment"] = environment | {"version": version}
+        return definition
 
     def _remember(self, document: PipelineRunDocument, steps: tuple[CompiledStep, ...]) -> None:
         for step in steps:

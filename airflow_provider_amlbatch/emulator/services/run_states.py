@@ -36,15 +36,24 @@ class RunStates:
     def __init__(self, runs: Path) -> None:
         self._runs = runs
         self._on_end: Callable[[str, PipelineReport], None] = lambda *_: None
+        self._on_step_end: Callable[[str, PipelineReport], None] = lambda *_: None
+        #: How many steps of a run that goes on have completed and were told of.
+        self._completed: dict[str, int] = {}
         self._ended: OrderedDict[str, PipelineReport] = OrderedDict()
         self._lock = threading.Lock()
 
-    def when_ended(self, call: Callable[[str, PipelineReport], None]) -> None:
-        """Have something done once a run is seen to have ended, before anybody is told.
+    def when_ended(
+        self,
+        call: Callable[[str, PipelineReport], None],
+        for_steps: Callable[[str, PipelineReport], None] = lambda *_: None,
+    ) -> None:
+        """Have something done once a run, or a step of it, is seen to have ended, before anybody is told.
 
         :param call: may be called again for the same run.
+        :param for_steps: called while the run goes on, and may be called again for the same steps.
         """
         self._on_end = call
+        self._on_step_end = for_steps
 
     def folder(self, run_id: str) -> RunFolder:
         """The job folder of a pipeline run."""
@@ -70,7 +79,12 @@ class RunStates:
         if report.status.is_terminal:
             self._on_end(run_id, report)
             self._keep(run_id, report)
+            self._completed.pop(run_id, None)
             return report
+        completed = sum(step.status is RunStatus.COMPLETED for step in report.steps.values())
+        if completed > self._completed.get(run_id, 0):
+            self._on_step_end(run_id, report)
+            self._completed[run_id] = completed
         if folder.is_cancel_requested:
             return _canceling(report)
         if report.status is RunStatus.NOT_STARTED:

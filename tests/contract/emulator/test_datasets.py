@@ -167,10 +167,18 @@ first = parallel("first", "rows", [table.as_input("batch")], mini_batch_size="1M
 first.run_after(make("one", table))
 data = PipelineData("data", datastore=store).as_dataset()
 second = parallel("second", "rows", [data.parse_delimited_files()], mini_batch_size="1MB")
-run = submit([first, second, make("two", data, outputs=[data])], "outputs")
+write("late/late.py", '''
+from azureml.core import Dataset, Run
+made = Dataset.get_by_name(Run.get_context().experiment.workspace, "made-table")
+print("SEEN", sorted(map(int, made.to_pandas_dataframe()["n"])))
+''')
+late = PythonScriptStep("late.py", "late", compute_target=make_cluster(), source_directory="late", allow_reuse=False)
+late.run_after(first)
+run = submit([first, second, late, make("two", data, outputs=[data])], "outputs")
 run.wait_for_completion(show_output=False)
 frame = Dataset.get_by_name(ws, "made-table").to_pandas_dataframe()
 report(scores={name: lines(run.find_step_run(name)[0], name) for name in ("first", "second")},
+       late=[line for line in run.find_step_run("late")[0].get_stdout_log().splitlines() if "SEEN" in line],
        registered=sorted(" ".join(map(str, row)) for row in frame.values.tolist()))
 """
 
@@ -294,6 +302,8 @@ def test_the_output_of_a_step_is_read_as_rows_by_the_next(pipeline_sdk: Sdk) -> 
     rows = ["0 a", "1 a", "10 b", "11 b", "12 b", "2 a"]
     assert told["scores"] == {"first": rows, "second": rows}
     assert told["registered"] == rows
+    # It is there for the step after, long before the run ends.
+    assert [line.rpartition("SEEN ")[2] for line in told["late"]] == ["[0, 1, 2, 10, 11, 12]"]
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,7 @@ answer.raise_for_status()
 invoked = PipelineRun(ws.experiments["main-job-rest"], answer.json()["Id"])
 invoked.wait_for_completion(show_output=False)
 (again,) = invoked.find_step_run("score-rows")
+given = step_run.get_environment()
 
 report(
     predicted=[f"{index:03}.csv: {label}" for index, label in enumerate(model.predict(features[:23]))],
@@ -81,7 +82,10 @@ report(
     files=sorted(step_run.get_file_names()),
     note=step_run.properties["emulator.environment"],
     invoked_properties=invoked.get_properties(),
-    stdout_log=step_run.get_stdout_log(),
+    environment=[given.name, given.version, given.python.conda_dependencies.get_python_version()],
+    definition=step_run.get_details()["runDefinition"],
+    logs={name: text for name, text in (
+        ("stdout", step_run.get_stdout_log()), ("job", step_run.get_job_log()), ("stderr", step_run.get_stderr_log()))},
     by_name=run.get_pipeline_output("final")._data_reference.path_on_datastore,
     step_id=step_run.id,
     graph=[node.name for node in run.get_graph().module_nodes],
@@ -114,13 +118,18 @@ def test_a_step_is_found_with_its_name_tags_logs_and_output(main_job: dict[str, 
     assert {"azureml-logs/70_driver_log.txt", "logs/job_result.txt"} <= set(main_job["details"])
     assert main_job["graph"] == ["score-rows"]
     assert main_job["steps"] == ["score-rows"]
-    assert main_job["stdout_log"].strip()
+    assert "Starting the parallel step score-rows." in main_job["logs"]["stdout"]
     assert main_job["runs"] == [main_job["invoked_id"]]
 
 
 def test_the_substituted_environment_is_said_and_not_hidden(main_job: dict[str, Any]) -> None:
     assert "builds no conda environments" in main_job["note"]
     assert "'batch'" in main_job["note"]
+    name, version, python = main_job["environment"]
+    assert (name, python) == ("batch", "3.8")
+    assert version.startswith("Autosave_20")
+    assert main_job["definition"]["target"] == "cpu"
+    assert main_job["definition"]["nodeCount"] == 2
 
 
 def test_a_parameter_travels_as_text_and_keeps_its_default_when_it_is_not_given(main_job: dict[str, Any]) -> None:
