@@ -39,6 +39,19 @@ def step_runs(session: Session, run_id: str) -> list[Run]:
     return list(session.pages(history.list_children(run_id)))
 
 
+def list_outputs(session: Session, run_id: str, step: str | None = None) -> list[OutputPlace]:
+    """List the places that the steps of a run write to.
+
+    :param step: only this step.
+    """
+    return [
+        place
+        for child in step_runs(session, run_id)
+        if step is None or child.name == step
+        for place in _places(session, run_id, child)
+    ]
+
+
 def find_output(session: Session, run_id: str, step: str | None = None, output: str | None = None) -> OutputPlace:
     """Find the place that a step wrote an output to.
 
@@ -46,12 +59,7 @@ def find_output(session: Session, run_id: str, step: str | None = None, output: 
     :param output: the output's name; may be left out when only one fits.
     :raises ArgumentError: if none fits, or several do; the message lists what there is.
     """
-    places = [
-        place
-        for child in step_runs(session, run_id)
-        if step is None or child.name == step
-        for place in _places(session, run_id, child)
-    ]
+    places = list_outputs(session, run_id, step)
     fitting = [place for place in places if output is None or place.output == output]
     if len(fitting) == 1:
         return fitting[0]

@@ -26,6 +26,7 @@ from airflow_provider_amlbatch.triggers.pipeline_run import (
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage  # type: ignore[import-not-found, unused-ignore]
 
     from airflow_provider_amlbatch.aml.submission import SubmissionKey
 
@@ -75,6 +76,7 @@ class AzureMLRunOperator(BaseOperator):
         self.on_reuse = on_reuse
         self.settle_time = settle_time
         self._runs_to_cancel: Callable[[AzureMLBatchHook], list[str]] | None = None
+        self._run_id: str | None = None
 
     @cached_property
     def hook(self) -> AzureMLBatchHook:
@@ -91,6 +93,7 @@ class AzureMLRunOperator(BaseOperator):
         :return: the run id.
         """
         self._runs_to_cancel = lambda _hook: [run_id]
+        self._run_id = run_id
         link = self.hook.run_link(run_id)
         context["ti"].xcom_push(key=RUN_ID, value=run_id)
         AzureMLRunLink.persist(context, link)
@@ -104,7 +107,7 @@ class AzureMLRunOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Go on after a deferral."""
-        run_id: str = event["run_id"]
+        self._run_id = run_id = str(event["run_id"])
         if event["status"] == DEADLINE_PASSED:
             if self.cancel_on_kill:
                 self.hook.cancel_run(run_id)
@@ -132,6 +135,13 @@ class AzureMLRunOperator(BaseOperator):
                 self.log.info("Run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
         except Exception:
             self.log.exception("The task was killed, and its run could not be canceled.")
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """Tell OpenLineage, where its provider is installed, what the run was given and where it writes."""
+        del task_instance
+        from airflow_provider_amlbatch.operators import lineage
+
+        return None if self._run_id is None else lineage.of_run(self.hook.session, self._run_id)
 
     def _defer(self, context: Context, run_id: str) -> NoReturn:
         deadline = None

@@ -17,6 +17,7 @@ from airflow_provider_amlbatch.results.reconcile import Reconcile
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage  # type: ignore[import-not-found, unused-ignore]
 
     from airflow_provider_amlbatch.results.of_run import Inputs, RunResult
 
@@ -127,6 +128,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         self.summary = summary
         self.object_storage_conn_id = object_storage_conn_id
         self.azureml_conn_id = azureml_conn_id
+        self._collected: dict[str, Any] | None = None
         self.result_format()  # what is wrong with the arguments is told when the DAG is parsed
         self._reconcile()
         if on_extra == "error" and input_path is None:
@@ -169,7 +171,15 @@ class AzureMLCollectResultsOperator(BaseOperator):
             context["outlet_events"][outlet].extra = {
                 name: returned[name] for name in ("run_id", "models", "uri", "rows", "reconciliation")
             }
+        self._collected = returned
         return returned
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """Tell OpenLineage, where its provider is installed, which output became which table."""
+        del task_instance
+        from airflow_provider_amlbatch.operators import lineage
+
+        return None if self._collected is None else lineage.of_collected(self.hook.session, self._collected)
 
     def _models(self) -> dict[str, str]:
         from airflow_provider_amlbatch.aml.models import models_of
