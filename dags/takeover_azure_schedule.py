@@ -31,7 +31,7 @@ with DAG(
         week_days=["Monday", "Wednesday"],
         time_of_day="18:30",
     ),
-    start_date=datetime(2026, 11, 24, 2, 30, tzinfo=UTC),  # the first slot that Azure does not fire
+    start_date=datetime(2026, 11, 12, 2, 30, tzinfo=UTC),  # the first slot that Azure does not fire
     catchup=True,  # slots that pass before the DAG is unpaused are run then, so that none is lost
     max_active_runs=1,  # Azure would start a run although the last one has not ended
     tags=["azureml"],

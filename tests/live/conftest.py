@@ -11,8 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
+from gallery import Gallery
 from invocation import Invocation
-from live_airflow import LiveAirflow
+from live_airflow import DAGS, LiveAirflow
 from live_service import LiveService
 
 
@@ -42,11 +43,17 @@ def live_pipeline(live_service: LiveService) -> str:
 
 
 @pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    """The examples that Airflow shows beside the DAGs of this folder."""
+    return Gallery(tmp_path_factory.mktemp("live-gallery"))
+
+
+@pytest.fixture(scope="session")
 def live_airflow(
-    live_service: LiveService, live_pipeline: str, tmp_path_factory: pytest.TempPathFactory
+    live_service: LiveService, live_pipeline: str, gallery: Gallery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveAirflow]:
     """Airflow."""
-    variables = live_service.environment | {"AIRFLOW_VAR_LIVE_PIPELINE": live_pipeline}
+    variables = live_service.environment | gallery.environment(DAGS) | {"AIRFLOW_VAR_LIVE_PIPELINE": live_pipeline}
     airflow = LiveAirflow(tmp_path_factory.mktemp("live-airflow"), variables)
     try:
         airflow.start()

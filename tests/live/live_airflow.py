@@ -25,7 +25,6 @@ STARTING = 120.0
 HEARTBEAT = {"AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5"}
 #: A test does not wait as long as a company for what died.
 IMPATIENT = {
-    "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
@@ -46,7 +45,7 @@ class LiveAirflow:
         self.home = home
         port = local_airflow.free_port()
         self._env = local_airflow.server_environment(home, port, variables | IMPATIENT | HEARTBEAT)
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._http = requests.Session()
         self._http.trust_env = False
@@ -117,7 +116,7 @@ class LiveAirflow:
         for part, process in self._processes.items():
             assert process.poll() is None, f"The {part} ended with {process.returncode}: see {self.home}/{part}.log."
         try:
-            health = self._http.get(f"{self._url}/api/v2/monitor/health", timeout=5).json()
+            health = self._http.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
             return all(health[part]["status"] == "healthy" for part in ("scheduler", "triggerer", "dag_processor"))
         except (requests.RequestException, KeyError):
             return False
@@ -162,12 +161,12 @@ class LiveAirflow:
 
     def _sign_in(self) -> None:
         login = {"username": local_airflow.LOGIN, "password": local_airflow.password(self.home)}
-        token = self._http.post(f"{self._url}/auth/token", json=login, timeout=30).json()["access_token"]
+        token = self._http.post(f"{self.url}/auth/token", json=login, timeout=30).json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the REST API, below ``/api/v2``."""
-        answer = self._http.request(method, f"{self._url}/api/v2/{path}", json=body, timeout=60)
+        answer = self._http.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=60)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.text else None
 

@@ -13,7 +13,7 @@ from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTim
 
 
 def one_invocation(dag_id: str, timetable: AzureMLRecurrenceTimetable, **options: Any) -> DAG:
-    with DAG(dag_id, schedule=timetable, is_paused_upon_creation=True, **options) as dag:
+    with DAG(dag_id, schedule=timetable, **{"is_paused_upon_creation": True} | options) as dag:
         AzureMLInvokePipelineOperator(
             task_id="invoke",
             pipeline_id="{{ var.value.live_pipeline }}",
@@ -48,4 +48,20 @@ minutely = one_invocation(
     AzureMLRecurrenceTimetable("Minute", 1, "2026-11-01T00:00:00"),
     start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,
+)
+
+# For a browser to look at: it has all its slots before it.
+by_shift = one_invocation(
+    "live_by_shift",
+    AzureMLRecurrenceTimetable(
+        "Week",
+        2,
+        "2099-01-05T00:00:00",
+        "Pacific Standard Time",
+        week_days=["Monday", "Wednesday"],
+        time_of_day="18:30",
+    ),
+    start_date=datetime(2026, 11, 1, tzinfo=UTC),
+    catchup=False,
+    is_paused_upon_creation=False,  # of a paused one Airflow tells no next run
 )
