@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_amlbatch.aml import parameters, submission
 from airflow_provider_amlbatch.aml import pipelines as wire
 from airflow_provider_amlbatch.aml.call import Call
-from airflow_provider_amlbatch.aml.errors import NotFoundError
+from airflow_provider_amlbatch.aml.errors import ConflictError, NotFoundError, ValidationError
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.sdk import interpreter
 from airflow_provider_amlbatch.sdk.pipelines import DIGEST
@@ -33,7 +33,7 @@ class Published:
 
 
 def find(session: Session, name: str, digest: str) -> wire.PublishedPipeline | None:
-    """Find the newest active pipeline of this name that was published from the same definition.
+    """Find the first active pipeline of this name that was published from the same definition.
 
     :param digest: the definition's digest.
     """
@@ -42,7 +42,7 @@ def find(session: Session, name: str, digest: str) -> wire.PublishedPipeline | N
         for pipeline in session.send(wire.list_pipelines())
         if pipeline.name == name and pipeline.properties.get(DIGEST) == digest
     ]
-    return max(same, key=lambda pipeline: (str(pipeline.created_date), pipeline.id), default=None)
+    return min(same, key=lambda pipeline: (str(pipeline.created_date), pipeline.id), default=None)
 
 
 def publish(session: Session, spec: BatchPipeline, *, always: bool = False, python: str | None = None) -> Published:
@@ -56,7 +56,7 @@ def publish(session: Session, spec: BatchPipeline, *, always: bool = False, pyth
     if found is not None:
         return _reused(found)
     made = interpreter.run(session, "publish", {"spec": spec.to_json(), "digest": digest}, python=python)
-    return _created(session, made["id"])
+    return _created(session, made["id"]) if always else _first_of(session, _created(session, made["id"]), digest)
 
 
 def publish_built(
@@ -81,7 +81,7 @@ def publish_built(
         if found is not None:
             return _reused(found)
         made = pipelines.publish(pipeline, name=name, digest=digest, description=description, version=version)
-    return _created(session, made)
+    return _created(session, made) if always else _first_of(session, _created(session, made), digest)
 
 
 def submit_built(session: Session, build: Callable[[Any], Any], **arguments: Any) -> str:
@@ -147,6 +147,19 @@ def _created(session: Session, pipeline_id: str) -> Published:
     return Published(pipeline, created=True)
 
 
+def _first_of(session: Session, made: Published, digest: str) -> Published:
+    """Give way to who has published the same a moment before.
+
+    The service takes any number of them. Whoever comes second sees the first, which all that look choose.
+    """
+    first = find(session, str(made.pipeline.name), digest)
+    if first is None or first.id == made.pipeline.id:
+        return made
+    log.info("Somebody published the same at the same time; %s is switched off again.", made.pipeline.id)
+    session.send(wire.set_pipeline_status(made.pipeline.id, wire.DISABLED))
+    return _reused(first)
+
+
 def find_endpoint(session: Session, name: str) -> wire.PipelineEndpoint | None:
     """Find a pipeline endpoint by name; None if there is none yet."""
     try:
@@ -173,7 +186,12 @@ def make_default(
     """
     endpoint = find_endpoint(session, name)
     if endpoint is None:
-        return session.send(wire.create_endpoint(name, description or f"Batch pipeline {name}", pipeline.id))
+        try:
+            return session.send(wire.create_endpoint(name, description or f"Batch pipeline {name}", pipeline.id))
+        except (ConflictError, ValidationError):  # Inferred: which of the two says that the name is taken
+            endpoint = find_endpoint(session, name)
+            if endpoint is None:
+                raise
     if is_default(endpoint, pipeline.id):
         return endpoint
     known = {item.pipeline_id: item.version for item in endpoint.pipeline_version_list}

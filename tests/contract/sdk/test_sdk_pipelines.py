@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -159,6 +161,40 @@ def test_a_submission_carries_its_key_and_knows_its_parameters(opened: Session, 
 
     with pytest.raises(SdkError, match=r"'batches'; the pipeline declares batch, cut, nodes, rows_data"):
         interpreter.run(opened, "submit", {**arguments, "parameters": {"batches": 3}}, python=sys.executable)
+
+
+def test_two_who_publish_the_same_at_once_end_with_one(opened: Session, source: Path) -> None:
+    step = ParallelRun(
+        name="score-rows",
+        source_directory=source,
+        entry_script="score.py",
+        inputs=[Input("rows", path="rows/*.csv")],
+        environment=Environment("scoring", pip_packages=["azureml-core", "azureml-dataset-runtime[fuse]"]),
+        compute_target=Compute("cpu-small", "STANDARD_D2_V2", max_nodes=3),
+        error_threshold=0,
+        output=Output("predictions"),
+    )
+    spec, both = BatchPipeline("raced", step), Barrier(2, timeout=120)
+
+    def task(_: int) -> tuple[publishing.Published, wire.PipelineEndpoint]:
+        session = Session(opened.settings)
+        both.wait()  # neither finds it published: the SDK alone takes seconds to start
+        published = publishing.publish(session, spec, python=sys.executable)
+        both.wait()
+        return published, publishing.make_default(session, "raced-live", published.pipeline)
+
+    with ThreadPoolExecutor(2) as tasks:
+        (one, live), (other, also_live) = tasks.map(task, range(2))
+    assert one.pipeline.id == other.pipeline.id
+    assert one.created != other.created
+    left = [pipeline.id for pipeline in opened.send(wire.list_pipelines()) if pipeline.name == "raced"]
+    everything = [
+        pipeline.id for pipeline in opened.send(wire.list_pipelines(active_only=False)) if pipeline.name == "raced"
+    ]
+    assert left == [one.pipeline.id]
+    assert len(everything) == 2, "they did not meet"
+    assert live.id == also_live.id
+    assert [item.pipeline_id for item in live.pipeline_version_list] == left
 
 
 REFUSED = """

@@ -49,13 +49,13 @@ def entity(pipeline_id: str, digest: str, day: int, name: str = "score") -> dict
     }
 
 
-def test_the_newest_pipeline_with_the_same_name_and_digest_is_found() -> None:
+def test_the_first_pipeline_with_the_same_name_and_digest_is_found() -> None:
     found, _ = session(
         entity("old", "d1", 1), entity("new", "d1", 3), entity("other", "d2", 4), entity("alien", "d1", 5, "train")
     )
     same = publishing.find(found, "score", "d1")
     assert same is not None
-    assert same.id == "new"
+    assert same.id == "old"
     assert publishing.find(found, "score", "d3") is None
 
 
