@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from airflow.providers.common.compat.sdk import Context
+from polling import wait_for
 
+from airflow_provider_amlbatch.aml.history import get_run
 from airflow_provider_amlbatch.aml.models import models_of
 from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo, list_runs_of_pipeline, submit_pipeline
 from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOperator
 from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator, AzureMLSubmitPipelineOperator
@@ -31,6 +35,7 @@ from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk
 
 GOOD = "def run(mini_batch):\n    return [open(name).read() for name in mini_batch]\n"
 BAD = GOOD.replace("return", "raise ValueError('this file is not for me')\n    return")
+SLOW = "import time\n" + GOOD.replace("return", "time.sleep(120)\n    return")
 UPLOAD = """
 import pathlib
 from azureml.core import Dataset, Workspace
@@ -114,10 +119,9 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
         output=Output("predictions"),
     )
 
-    def publish(script: str) -> dict[str, Any]:
+    def publisher(script: str) -> AzureMLPublishPipelineOperator:
         (source / "score.py").write_text(script)
-        task = Task()
-        operator = AzureMLPublishPipelineOperator(
+        return AzureMLPublishPipelineOperator(
             task_id="publish",
             pipeline=BatchPipeline("tried", step),
             endpoint="tried-live",
@@ -125,7 +129,10 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
             poll_interval=0.2,
             sdk_python=sys.executable,
         )
-        published = operator.execute(cast(Context, {"ti": task}))
+
+    def publish(script: str) -> dict[str, Any]:
+        task = Task()
+        published = publisher(script).execute(cast(Context, {"ti": task}))
         (link,) = task.pushed.values()
         assert f"/pipelines/{published['id']}?" in link
         return published
@@ -147,6 +154,18 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
 
     assert publish(GOOD) == {**first, "created": False}
     assert [run.id for run in opened.send(list_runs_of_pipeline(first["id"]))] == trials
+
+    # Who kills the task ends the trial run that it waits for, and nothing more of it.
+    killed = publisher(SLOW)
+    killed.on_kill()
+    with ThreadPoolExecutor(1) as worker:
+        waiting = worker.submit(killed.execute, cast(Context, {"ti": Task()}))
+        (trial,) = wait_for("trial run", lambda: killed._trial and [killed._trial[1]])
+        killed.on_kill()
+        with pytest.raises(SmokeRunError, match="'tried-live' keeps its default version"):
+            waiting.result(60)
+    assert opened.send(get_run(trial)).run_status is RunStatus.CANCELED
+    assert publishing.is_default(publishing.find_endpoint(opened, "tried-live"), first["id"])
 
 
 @pytest.mark.usefixtures("connected")
