@@ -11,13 +11,15 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help venv demo test unit e2e lint format docs up down benchmarks clean
+.PHONY: help venv demo test unit e2e matrix dist lint format docs up down benchmarks clean
 
 help:
 	@echo "make demo        score real data through a real DAG against the embedded emulator"
 	@echo "make test        run the tests"
 	@echo "make unit        run the unit tests only"
 	@echo "make e2e         run every test, the slow ones too (many runs on a live Airflow)"
+	@echo "make matrix      run what needs no running Airflow on other versions of Airflow and Python"
+	@echo "make dist        build wheel and sdist, install and test them in empty environments"
 	@echo "make lint        ruff, mypy --strict, import contracts"
 	@echo "make docs        build the documentation into site/; warnings are errors"
 	@echo "make up          emulator and Airflow, until make down"
@@ -46,6 +48,12 @@ unit: $(READY)
 e2e: $(READY)
 	$(PYTEST) -m "slow or not slow"
 
+matrix:
+	@$(PYTHON) matrix/run.py
+
+dist: $(READY)
+	@$(BIN)/python matrix/dist.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,4 +78,4 @@ benchmarks: $(READY)
 	@set -e; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:
-	rm -rf $(VENV) .demo .up .mypy_cache .ruff_cache .pytest_cache site *.egg-info
+	rm -rf $(VENV) .matrix .demo .up .mypy_cache .ruff_cache .pytest_cache site *.egg-info

@@ -15,6 +15,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+from airflow_names import AIRFLOW_VERSION
 
 import airflow_provider_amlbatch
 from airflow_provider_amlbatch.get_provider_info import get_provider_info
@@ -108,6 +109,8 @@ def triggers() -> list[type]:
 
 @pytest.mark.parametrize("trigger", triggers(), ids=lambda trigger: trigger.__name__)
 def test_a_trigger_is_rebuilt_from_what_it_serialises(trigger: type) -> None:
+    if trigger.__name__.endswith("EventTrigger") and AIRFLOW_VERSION < (3, 3):
+        pytest.skip("asset watchers keep their position from Airflow 3.3 on")
     needed = {name: _some(parameter) for name, parameter in _needed(trigger).items()}
 
     async def build() -> Any:

@@ -81,7 +81,7 @@ def _runner(emulator: ServedEmulator, patch: pytest.MonkeyPatch) -> Callable[...
         logical_date: datetime | None = None,
         **environment: str,
     ) -> DagResult:
-        from airflow.dag_processing.dagbag import DagBag
+        from airflow_names import DagBag
 
         for name, value in environment.items():
             patch.setenv(name, value)

@@ -4,7 +4,7 @@
 import csv
 from pathlib import Path
 
-from airflow.dag_processing.dagbag import DagBag
+from airflow_names import DagBag
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 

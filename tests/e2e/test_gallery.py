@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk.exceptions import ParamValidationError
+from airflow_names import DagBag, ParamValidationError
 
 from airflow_provider_amlbatch.aml import pipelines
 from sample import Sample, save_model
@@ -136,8 +136,6 @@ def test_people_are_told_which_run_failed_and_why(run_example, session, tmp_path
 
 
 def test_every_file_parses_and_says_what_it_is(airflow_home):
-    from airflow.dag_processing.dagbag import DagBag
-
     bag = DagBag(dag_folder=str(DAGS))
 
     assert not bag.import_errors

@@ -150,8 +150,8 @@ def test_an_exported_dag_runs_as_it_stands(run_example, session, monkeypatch, tm
     file.parent.mkdir()
     add_bundle(monkeypatch, file.parent)
     file.write_text(amlbatch("export", "each 5 hours'", "--dag-id", "exported").stdout)
-    from airflow.dag_processing.dagbag import DagBag
     from airflow.timetables.base import TimeRestriction
+    from airflow_names import DagBag
 
     dag = DagBag(str(file)).dags["exported"]
     assert dag.timetable.created == find_schedule(session, "each 5 hours'").created_date

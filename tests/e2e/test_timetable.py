@@ -12,10 +12,9 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
+from airflow_names import DagBag, DagSerialization
 
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
 
