@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 import numpy as np
 
 from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.errors import BadRow
 
+#: Text as it was read: a block is not copied once more.
+Block = bytes | bytearray
+
 #: Characters of a bad row that are kept.
 SHOWN = 1_000
+
+
+class Stream(Protocol):
+    """A binary file that is open for reading."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most so many bytes, none at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read into a buffer, and return how many bytes: 0 at the end."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,8 @@ class Gap:
 
 
 def blocks(
-    stream: BinaryIO, *, quoted: bool, block_size: int, max_row_bytes: int, needs_line_end: bool
-) -> Iterator[bytes | Gap]:
+    stream: Stream, *, quoted: bool, block_size: int, max_row_bytes: int, needs_line_end: bool
+) -> Iterator[Block | Gap]:
     """Yield blocks that begin and end at records, and gaps between them.
 
     A quote is closed when the number of quotes so far is even: quotes inside quoted fields are doubled.
@@ -39,16 +52,13 @@ def blocks(
     :param max_row_bytes: a longer record is a gap, unless it is read within one block.
     :param needs_line_end: True when a last record without a line end is a gap: it was cut off.
     """
-    rest = b""
-    while True:
-        chunk = stream.read(block_size)
-        data = rest + chunk if rest else chunk
-        if not chunk:
-            break
+    rest: Block = b""
+    while len(data := _and_more(rest, stream, block_size)) > len(rest):
         cut = record_end(data, quoted=quoted)
-        if cut:
-            yield data[:cut]
         rest = data[cut:]
+        if cut:
+            del data[cut:]
+            yield data
         while len(rest) > max_row_bytes:
             gap, rest = _too_long(stream, rest, quoted, block_size, max_row_bytes)
             yield gap
@@ -72,7 +82,17 @@ def blocks(
             return
 
 
-def record_end(data: bytes, *, quoted: bool) -> int:
+def _and_more(rest: Block, stream: Stream, size: int) -> bytearray:
+    """Read the next piece of a stream behind what is left of the last one."""
+    data = bytearray(len(rest) + size)
+    data[: len(rest)] = rest
+    with memoryview(data) as view, view[len(rest) :] as free:
+        end = len(rest) + stream.readinto(free)
+    del data[end:]
+    return data
+
+
+def record_end(data: Block, *, quoted: bool) -> int:
     """Return where the last whole record of ``data`` ends, 0 when there is none."""
     end = data.rfind(b"\n") + 1
     if not quoted or not end:
@@ -85,12 +105,12 @@ def record_end(data: bytes, *, quoted: bool) -> int:
     return end
 
 
-def count(data: bytes, byte: bytes, start: int = 0, end: int | None = None) -> int:
+def count(data: Block, byte: bytes, start: int = 0, end: int | None = None) -> int:
     """Count a byte; numpy does it faster than ``bytes.count`` and lets other threads run."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8)[start:end] == byte[0]))
 
 
-def pairs(data: bytes, pair: bytes) -> Ordinals:
+def pairs(data: Block, pair: bytes) -> Ordinals:
     """Find where two bytes follow each other: first the even positions, then the odd ones."""
     code = np.frombuffer(pair, np.uint16)[0]
     found = []
@@ -101,12 +121,12 @@ def pairs(data: bytes, pair: bytes) -> Ordinals:
     return positions
 
 
-def shown(data: bytes) -> str:
+def shown(data: Block) -> str:
     """Return the beginning of a row for people."""
     return data[: 4 * SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")[:SHOWN]
 
 
-def _too_long(stream: BinaryIO, rest: bytes, quoted: bool, block_size: int, limit: int) -> tuple[Gap, bytes]:
+def _too_long(stream: Stream, rest: Block, quoted: bool, block_size: int, limit: int) -> tuple[Gap, Block]:
     if quoted and b"\n" in rest:
         return _unclosed(rest)
     head, size = shown(rest), len(rest)
@@ -119,7 +139,7 @@ def _too_long(stream: BinaryIO, rest: bytes, quoted: bool, block_size: int, limi
             return Gap(BadRow(1, reason, head), 1 if end else 0), chunk[end:]
 
 
-def _unclosed(rest: bytes) -> tuple[Gap, bytes]:
+def _unclosed(rest: Block) -> tuple[Gap, Block]:
     """Take the first line off: the quote that it opens is not closed where it should be."""
     end = rest.find(b"\n") + 1 or len(rest)
     reason = "a quote is opened and never closed (cut off, or not rows of a DataFrame)"

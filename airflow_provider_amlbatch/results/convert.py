@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,9 @@ from airflow_provider_amlbatch.results.arrays import Mask
 from airflow_provider_amlbatch.results.format import ResultFormat
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_ANY_WHOLE = re.compile(r"[+-]?[0-9]+")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
+_NUMBER = re.compile(r"(?i)[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(nan|inf(inity)?)")
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = re.compile(_DAY + r"([ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.(?P<fraction>[0-9]{1,9}))?)?")
 _ZONED = re.compile(_DAY + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.(?P<fraction>[0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})")
@@ -23,30 +23,40 @@ _ZONED = re.compile(_DAY + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.(?P<fraction>[0-9]
 _EXACT = 2**53
 
 
-def infer(values: Sequence[str]) -> pa.DataType:
-    """Return the type that fits all values of a sample, none of them missing.
+def infer(values: pa.Array) -> pa.DataType:
+    """Return the type that fits all texts of a sample, none of them missing.
 
     Numbers with leading zeros are names (``007``), and so are whole numbers that a 64-bit integer cannot hold.
     """
-    if not values or any(map(_is_name_like, values)):
+    if not len(values) or _any_name_like(values):
         return pa.string()
-    if all(map(_WHOLE.fullmatch, values)):
+    if _all(_WHOLE, values):
         return pa.int64()
-    if all(map(_NUMBER.fullmatch, values)):
-        whole = [int(value) for value in values if re.fullmatch(r"[+-]?[0-9]+", value)]
-        return pa.string() if any(abs(value) > _EXACT for value in whole) else pa.float64()
-    if all(value in ("True", "False") for value in values):
+    if _all(_NUMBER, values):
+        whole = values.filter(pc.match_substring_regex(values, _whole_text(_ANY_WHOLE))).to_pylist()
+        return pa.string() if any(abs(int(value)) > _EXACT for value in whole) else pa.float64()
+    if pc.all(pc.is_in(values, pa.array(["True", "False"]))).as_py():
         return pa.bool_()
     for pattern, zone in ((_TIME, None), (_ZONED, "UTC")):
-        found = [pattern.fullmatch(value) for value in values]
-        if all(found):
+        if _all(pattern, values):
+            found = map(pattern.fullmatch, values.to_pylist())
             longest = max(len(match["fraction"] or "") for match in found if match)
             return pa.timestamp("ns" if longest > 6 else "us", zone)
     return pa.string()
 
 
-def _is_name_like(value: str) -> bool:
-    return bool(_LEADING_ZERO.match(value)) and "." not in value and not _TIME.match(value)
+def _all(pattern: re.Pattern[str], values: pa.Array) -> bool:
+    return bool(pc.all(pc.match_substring_regex(values, _whole_text(pattern))).as_py())
+
+
+def _whole_text(pattern: re.Pattern[str]) -> str:
+    return rf"\A(?:{pattern.pattern})\z"
+
+
+def _any_name_like(values: pa.Array) -> bool:
+    numbered = values.filter(pc.match_substring_regex(values, rf"\A(?:{_LEADING_ZERO.pattern})"))
+    other = pc.or_(pc.match_substring(numbered, "."), pc.match_substring_regex(numbered, rf"\A{_DAY}"))
+    return bool(pc.any(pc.invert(other)).as_py())
 
 
 def missing_words(form: ResultFormat) -> list[str]:

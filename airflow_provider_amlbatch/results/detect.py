@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_amlbatch.results import convert
 from airflow_provider_amlbatch.results.blocks import record_end, shown
@@ -72,7 +73,7 @@ def complete(form: ResultFormat, found: Sequence[bytes], source: str = "") -> La
     first = found[0].removeprefix(BYTE_ORDER_MARK) if form.kind == "csv" else found[0]
     header = _first_record(form, first) if form.header else ()
     columns = form.columns or (ResultFormat.rows(" ", header).columns if header else None) or _numbered(form, first)
-    values: list[list[str]] = [[] for _ in columns]
+    values: list[list[pa.Array]] = [[] for _ in columns]
     bad: list[BadRow] = []
     for number, sample in enumerate([first, *found[1:]]):
         if not sample or (number and form.quoted and b'"' in sample):
@@ -80,18 +81,19 @@ def complete(form: ResultFormat, found: Sequence[bytes], source: str = "") -> La
         pieces = cut(sample, form, len(columns))
         bad += pieces.bad if number == 0 else []
         for texts, column in zip(values, pieces.columns, strict=True):
-            texts += [text for text in map(_decoded, column.to_pylist()) if text is not None]
+            texts.append(_decoded(column.drop_null()))
+    found_texts = [pa.concat_arrays([pa.array([], pa.string()), *texts]) for texts in values]
     if form.header:
-        values = [[text for text in texts if text != name] for name, texts in zip(header, values, strict=True)]
-    if bad and not any(values):
+        found_texts = [texts.filter(pc.not_equal(texts, name)) for name, texts in zip(header, found_texts, strict=True)]
+    if bad and not any(map(len, found_texts)):
         shown_rows = [replace(row, source=source) for row in bad[:10]]
         raise BadRows(f"Not one row fits {form.kind} separated by {form.delimiter!r}, columns {columns}:", shown_rows)
-    types = _types(form, columns, values)
+    types = _types(form, columns, found_texts)
     return Layout(form, types, frozenset(name for name in columns if name not in form.dtypes), header)
 
 
-def _types(form: ResultFormat, columns: Sequence[str], values: list[list[str]]) -> Mapping[str, pa.DataType]:
-    ignored = {*convert.missing_words(form)}
+def _types(form: ResultFormat, columns: Sequence[str], values: Sequence[pa.Array]) -> Mapping[str, pa.DataType]:
+    ignored = pa.array(convert.missing_words(form))
     types = {}
     for number, (name, texts) in enumerate(zip(columns, values, strict=True)):
         if name in form.dtypes:
@@ -99,7 +101,8 @@ def _types(form: ResultFormat, columns: Sequence[str], values: list[list[str]]) 
         elif form.kind == "lines" and number == 0 and len(columns) > 1:
             types[name] = pa.string()
         else:
-            types[name] = convert.infer([text.strip() for text in texts if text.strip() not in ignored])
+            trimmed = pc.utf8_trim_whitespace(texts)
+            types[name] = convert.infer(trimmed.filter(pc.invert(pc.is_in(trimmed, ignored))))
     return types
 
 
@@ -114,8 +117,11 @@ def _numbered(form: ResultFormat, sample: bytes) -> tuple[str, ...]:
     return tuple(f"column_{number}" for number in range(len(_first_record(form, sample))))
 
 
-def _decoded(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
+def _decoded(column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([value.decode("utf-8", "replace") for value in column.to_pylist()], pa.string())
 
 
 def _widths(sample: bytes, delimiter: str) -> dict[int, int]:

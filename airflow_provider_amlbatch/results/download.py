@@ -265,6 +265,14 @@ class BlobStream(RawIOBase):
             wanted -= len(piece)
         return b"".join(pieces)
 
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer as much as fits, less only at the end."""
+        size = 0
+        while size < len(buffer) and (piece := self._piece(len(buffer) - size)):
+            buffer[size : size + len(piece)] = piece
+            size += len(piece)
+        return size
+
     def close(self) -> None:
         """Stop fetching."""
         if not self.closed:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
-from airflow_provider_amlbatch.results.blocks import shown
+from airflow_provider_amlbatch.results.blocks import Block, shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.format import ResultFormat
 
@@ -40,12 +40,12 @@ class Fields:
     bad: list[BadRow]
 
 
-def cut(block: bytes, form: ResultFormat, width: int) -> Fields:
+def cut(block: Block, form: ResultFormat, width: int) -> Fields:
     """Cut a block into ``width`` columns."""
     return cut_rows(block, form, width) if form.quoted else cut_lines(block, form, width)
 
 
-def cut_lines(block: bytes, form: ResultFormat, width: int) -> Fields:
+def cut_lines(block: Block, form: ResultFormat, width: int) -> Fields:
     """Cut lines at their last (or first) ``width - 1`` delimiters."""
     lines = line_array(block)
     numbers = np.arange(1, len(lines) + 1)
@@ -70,7 +70,7 @@ def cut_lines(block: bytes, form: ResultFormat, width: int) -> Fields:
     return Fields(columns, numbers, bad)
 
 
-def cut_rows(block: bytes, form: ResultFormat, width: int) -> Fields:
+def cut_rows(block: Block, form: ResultFormat, width: int) -> Fields:
     """Cut quoted records; quoted line ends and lone carriage returns stay in their fields."""
     text, stand_in = hide_carriage_returns(block, form)
     starts = record_starts(text)
@@ -121,7 +121,7 @@ class Starts:
     lines: Ordinals
 
 
-def record_starts(block: bytes) -> Starts:
+def record_starts(block: Block) -> Starts:
     """Find the records of a quoted block: line ends after an even number of quotes."""
     data = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
@@ -133,7 +133,7 @@ def record_starts(block: bytes) -> Starts:
     return Starts(offsets[keep], lines[keep])
 
 
-def line_array(block: bytes) -> pa.Array:
+def line_array(block: Block) -> pa.Array:
     """Return the lines of a block, their line ends with them, without copying the text."""
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
     if not len(ends) or ends[-1] != len(block):
@@ -142,7 +142,7 @@ def line_array(block: bytes) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
 
 
-def hide_carriage_returns(block: bytes, form: ResultFormat) -> tuple[bytes, bytes | None]:
+def hide_carriage_returns(block: Block, form: ResultFormat) -> tuple[Block, bytes | None]:
     """Replace carriage returns that are data by a character that does not occur, so that pyarrow keeps them.
 
     pandas writes a lone carriage return without quotes. In files that scripts write themselves it ends lines.

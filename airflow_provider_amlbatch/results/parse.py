@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import BinaryIO
 
 import pyarrow as pa
 
-from airflow_provider_amlbatch.results.blocks import Gap, blocks
+from airflow_provider_amlbatch.results.blocks import Block, Gap, Stream, blocks
 from airflow_provider_amlbatch.results.errors import BadRow, BadRows, WrongGuess
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK
 from airflow_provider_amlbatch.results.format import Layout
@@ -27,7 +26,7 @@ SHOWN_ROWS = 10
 
 
 def parse(
-    stream: BinaryIO,
+    stream: Stream,
     layout: Layout,
     *,
     source: str = "",
@@ -76,7 +75,7 @@ def describe(layout: Layout) -> str:
     return f"{apart} ({columns})"
 
 
-def _in_order(pieces: Iterator[bytes | Gap], layout: Layout) -> Iterator[Parsed | Gap]:
+def _in_order(pieces: Iterator[Block | Gap], layout: Layout) -> Iterator[Parsed | Gap]:
     waiting: deque[Future[Parsed] | Gap] = deque()
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="parse")
     try:
@@ -94,11 +93,11 @@ def _result(item: Future[Parsed] | Gap) -> Parsed | Gap:
     return item if isinstance(item, Gap) else item.result()
 
 
-def _from_first_row(pieces: Iterator[bytes | Gap], layout: Layout) -> Iterator[bytes | Gap]:
+def _from_first_row(pieces: Iterator[Block | Gap], layout: Layout) -> Iterator[Block | Gap]:
     """Drop what precedes the first byte of data: a byte order mark in files that scripts write themselves."""
     first = True
     for piece in pieces:
-        if first and isinstance(piece, bytes) and layout.format.kind == "csv":
+        if first and not isinstance(piece, Gap) and layout.format.kind == "csv":
             piece = piece.removeprefix(BYTE_ORDER_MARK)
         first = False
         yield piece

@@ -11,7 +11,7 @@ from pyarrow import csv
 
 from airflow_provider_amlbatch.results import convert
 from airflow_provider_amlbatch.results.arrays import Mask
-from airflow_provider_amlbatch.results.blocks import count, pairs, shown
+from airflow_provider_amlbatch.results.blocks import Block, count, pairs, shown
 from airflow_provider_amlbatch.results.errors import BadRow
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, hide_carriage_returns
 from airflow_provider_amlbatch.results.format import Layout
@@ -32,7 +32,7 @@ class Parsed:
     wider: dict[str, tuple[str, BadRow]] = field(default_factory=dict)
 
 
-def parse_block(block: bytes, layout: Layout) -> Parsed:
+def parse_block(block: Block, layout: Layout) -> Parsed:
     """Read a block of whole records."""
     batch = _quickly(block, layout)
     if batch is None:
@@ -41,7 +41,7 @@ def parse_block(block: bytes, layout: Layout) -> Parsed:
     return Parsed(batch, [], lines)
 
 
-def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
+def _quickly(block: Block, layout: Layout) -> pa.RecordBatch | None:
     """Let pyarrow read the block; None when that might not be exact, or does not succeed."""
     form = layout.format
     if not _is_plain(block, layout):
@@ -72,7 +72,7 @@ def _quickly(block: bytes, layout: Layout) -> pa.RecordBatch | None:
     return pa.RecordBatch.from_arrays(columns, schema=layout.schema)
 
 
-def _is_plain(block: bytes, layout: Layout) -> bool:
+def _is_plain(block: Block, layout: Layout) -> bool:
     """Tell whether pyarrow's reader can be trusted with the block."""
     delimiter = layout.format.delimiter
     if delimiter is None or len(delimiter) != 1 or not delimiter.isascii():
@@ -84,7 +84,7 @@ def _is_plain(block: bytes, layout: Layout) -> bool:
     return not block.startswith(b"\n") and not len(pairs(block, b"\n\n"))  # for pyarrow: rows of missing values
 
 
-def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa.Array]:
+def _read(text: Block, layout: Layout, types: dict[str, pa.DataType]) -> list[pa.Array]:
     form = layout.format
     lines = form.kind == "lines"
     missing = convert.missing_words(form)
@@ -106,7 +106,7 @@ def _read(text: bytes, layout: Layout, types: dict[str, pa.DataType]) -> list[pa
     return [_one(column) for column in table.columns]
 
 
-def _exactly(block: bytes, layout: Layout) -> Parsed:
+def _exactly(block: Block, layout: Layout) -> Parsed:
     form = layout.format
     pieces = cut(block, form, len(layout.types))
     ok: Mask = np.ones(len(pieces.lines), bool)

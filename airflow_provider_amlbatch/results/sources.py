@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 import pyarrow.json
@@ -80,7 +80,7 @@ def batches(
     with source.open("rb") as stream:
         if layout.format.is_text:
             yield from parse(
-                cast("BinaryIO", _Counted(stream, read)),
+                _Counted(stream, read),
                 layout,
                 source=source.name,
                 reject=reject,
@@ -164,6 +164,11 @@ class _Counted:
         data: bytes = self._stream.read(size)
         self._tell(len(data))
         return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        size: int = self._stream.readinto(buffer)
+        self._tell(size)
+        return size
 
 
 def _size(source: Any) -> int | None:
