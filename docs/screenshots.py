@@ -113,8 +113,8 @@ def _up(folder: Path) -> Iterator[Up]:
 
 
 def connection(ui: AirflowUI) -> None:
-    """The form of a connection, filled in."""
-    ui.page.set_viewport_size({"width": 1280, "height": 1700})
+    """The upper half of the form of a connection, filled in."""
+    ui.page.set_viewport_size({"width": 1280, "height": 2000})
     form = ui.new_connection("azureml_default", "Azure Machine Learning")
     form.open_extra_fields()
     expect(form.dialog.get_by_label("Client ID")).to_be_hidden()
@@ -124,10 +124,9 @@ def connection(ui: AirflowUI) -> None:
         "workspace_name": "demand",
         "tenantId": "contoso.example",
         "auth_mode": "client_secret",
-        "cloud": "AzureCloud",
     }.items():
         form.fill_extra(name, value)
-    save(form.dialog, "airflow-connection")
+    save(form.dialog, "airflow-connection", height=880)
     ui.page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -142,17 +141,20 @@ def trigger(ui: AirflowUI) -> None:
 def deferred(ui: AirflowUI) -> None:
     """A task that waits."""
     run_id = ui.trigger(ui.trigger_form("scoring_on_demand"))
+    ui.go(f"dags/scoring_on_demand/runs/{run_id}")
+    expect(ui.page.get_by_text("Deferred").first).to_be_visible(timeout=120_000)
     ui.open_task("scoring_on_demand", run_id, "score.invoke")
-    expect(ui.page.get_by_text("Deferred").first).to_be_visible()
     expect(ui.page.get_by_text("studio/runs").first).to_be_visible()
-    save(ui.page, "airflow-deferred")
+    save(ui.page, "airflow-deferred", height=460)
 
 
 def failure(ui: AirflowUI) -> None:
     """The log of a task that failed, down to where Airflow's own traceback begins."""
     run_id = ui.trigger(ui.trigger_form("notify_on_failure"))
+    ui.go(f"dags/notify_on_failure/runs/{run_id}")
+    expect(ui.page.get_by_text("Upstream Failed").first).to_be_visible(timeout=120_000)
     ui.open_task("notify_on_failure", run_id, "score.invoke")
-    expect(ui.page.get_by_text("Reason: error_threshold").first).to_be_visible(timeout=120_000)
+    expect(ui.page.get_by_text("Reason: error_threshold").first).to_be_visible()
     traceback = ui.page.get_by_text("task_runner.py").first.bounding_box()
     assert traceback is not None
     save(ui.page, "airflow-failure", height=int(traceback["y"]))

@@ -252,6 +252,11 @@ class DagRun:
             if len(found) >= page["total_entries"] or not page["task_instances"]:
                 return [task for task in found if task["task_id"] == "invoke"]
 
+    def count_tasks(self, state: str) -> int:
+        """How many mapped instances of the task are in a state."""
+        page = self.airflow.api("GET", f"{self._path}/taskInstances/invoke/listMapped?state={state}&limit=1")
+        return int(page["total_entries"])
+
     def wait_for_state(self, *states: str, seconds: float = 90.0) -> dict[str, Any]:
         """Wait until the task is in one of the states, and return it."""
 
@@ -282,6 +287,10 @@ class DagRun:
     def mark_failed(self) -> None:
         """Mark the task as failed, as a person does who wants it to end."""
         self.airflow.api("PATCH", f"{self._path}/taskInstances/invoke", {"new_state": "failed"})
+
+    def mark_run_failed(self) -> None:
+        """Mark the whole DAG run as failed, as a person does who wants all of it to end."""
+        self.airflow.api("PATCH", self._path, {"state": "failed"})
 
     def is_watched(self, attempt: int = 1) -> bool:
         """Whether the trigger of a deferred try runs: before, no triggerer could notice that the task is killed."""

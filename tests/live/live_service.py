@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from polling import wait_for
 
@@ -49,6 +50,11 @@ class LiveService:
         self.session = Session(
             ConnectionSettings.from_json("azureml_default", self.environment["AIRFLOW_CONN_AZUREML_DEFAULT"])
         )
+
+    @property
+    def memory(self) -> int:
+        """Memory of its process, without those of the runs, in bytes."""
+        return int(psutil.Process(self._served.pid).memory_info().rss)
 
     # --- its life -----------------------------------------------------------------------------------------------
 
@@ -99,8 +105,12 @@ class LiveService:
 
     # --- what it has --------------------------------------------------------------------------------------------
 
-    def publish(self) -> str:
-        """Publish the pipeline of these tests and return its id."""
+    def publish(self, name: str = "live", max_nodes: int = 100) -> str:
+        """Publish a pipeline of these tests and return its id.
+
+        :param name: of the pipeline and of its cluster.
+        :param max_nodes: runs that the cluster executes at once; the others wait in its queue.
+        """
         container_client(self.session, "workspaceblobstore").upload_blob("live/one.txt", b"1", overwrite=True)
         step = ParallelRun(
             name="hold",
@@ -109,14 +119,14 @@ class LiveService:
             inputs=[Input("one", datastore="workspaceblobstore", path="live/one.txt")],
             output=Output("predictions"),
             environment=Environment("live", pip_packages=["azureml-defaults"]),
-            compute_target=Compute("live-cluster", "STANDARD_D2_V2", max_nodes=100),
+            compute_target=Compute(f"{name}-cluster", "STANDARD_D2_V2", max_nodes=max_nodes),
             error_threshold=0,
             process_count_per_node=1,
             run_max_try=1,
             run_invocation_timeout=1000,
             arguments=["--gate", Parameter("gate", "open"), "--seconds", Parameter("seconds", "0")],
         )
-        published = publishing.publish(self.session, BatchPipeline("live", step), python=sys.executable)
+        published = publishing.publish(self.session, BatchPipeline(name, step), python=sys.executable)
         return published.pipeline.id
 
     def pipeline_runs(self) -> list[Run]:
