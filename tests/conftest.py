@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trust import trusting_only
 
 from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
 
@@ -74,7 +75,7 @@ def sdk(emulator: ServedEmulator) -> Callable[[str], dict[str, Any]]:
     """
 
     def run(script: str) -> dict[str, Any]:
-        done = run_sdk(_PRELUDE + textwrap.dedent(script), emulator.environment)
+        done = run_sdk(_PRELUDE + textwrap.dedent(script), trusting_only(emulator))
         reports = [line.removeprefix("REPORT ") for line in done.stdout.splitlines() if line.startswith("REPORT ")]
         merged: dict[str, Any] = {}
         for line in reports:

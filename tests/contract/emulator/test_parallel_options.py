@@ -21,10 +21,10 @@ exec(DESCRIBE)
 
 write("src/score.py", '''
 import os
-from azureml.exceptions import ParallelRunException
 def run(mini_batch, context):
     if hasattr(mini_batch, "columns"):
         if 3 in set(mini_batch["n"]):
+            from azureml.exceptions import ParallelRunException
             raise ParallelRunException("not again", "Retry.NoRetry")
         return mini_batch
     nodes, interpreter = os.environ["AZUREML_NODE_COUNT"], os.environ.get("INTERPRETER")
@@ -82,7 +82,7 @@ steps = [
 ]
 run = submit(steps, "options", pipeline_parameters={"aml_node_count": 2}, tags={"made": "here"})
 run.tag("later", "too")
-run.wait_for_completion(show_output=False)
+finish(run)
 show = run.find_step_run("show")[0]
 rows = run.find_step_run("rows")[0]
 log = rows.get_details()["logFiles"]["logs/sys/job_report/processed_mini-batches.csv"]

@@ -56,7 +56,7 @@ count = PythonScriptStep("count.py", "count", ["--source", scores, "--target", c
 
 def go(**parameters):
     run = submit(count, "steps", pipeline_parameters=parameters or None)
-    run.wait_for_completion(show_output=False)
+    finish(run)
     return run
 
 def steps(run):
@@ -86,12 +86,12 @@ report(
     changed=reused(third), why=requests.get(log).text,
 )
 again = submit(count, "steps", regenerate_outputs=True)
-again.wait_for_completion(show_output=False)
+finish(again)
 report(regenerated=reused(again))
 
 published = Pipeline(ws, [count]).publish("reusable", "")
 from_rest = published.submit(ws, "steps")
-from_rest.wait_for_completion(show_output=False)
+finish(from_rest)
 report(rest_reused=sorted(reused(from_rest).values()), again_ids=sorted(step.id for step in again.get_children()))
 """
 
@@ -236,7 +236,7 @@ AFTERWARDS = """
 experiment = ws.experiments["restart"]
 runs = [PipelineRun(experiment, run_id) for run_id in {ids}]
 for run in runs:
-    run.wait_for_completion(show_output=False)
+    finish(run)
 report(scores=[lines(run.get_children().__next__(), run.id) for run in runs])
 """
 
