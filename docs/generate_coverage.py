@@ -2,7 +2,8 @@
 
 ``python docs/generate_coverage.py`` writes it from the route table and from ``docs/tested_operations.json``;
 ``python docs/generate_coverage.py --measure`` runs the contract tests first and notes which test file got a good answer
-from which operation. A test runs the former again and compares.
+from which operation; ``--measure tests/contract/emulator/test_models.py ...`` runs those files only, and keeps what was
+noted of the others that still exist. A test runs the table again and compares.
 """
 
 from __future__ import annotations
@@ -61,13 +62,20 @@ def page() -> str:
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
 
 
-def measure() -> None:
-    """Run the contract tests and note which of them use which operation."""
+def measure(files: list[str]) -> None:
+    """Run the contract tests and note which of them use which operation.
+
+    :param files: paths of those to run; all if there are none.
+    """
     recorder = Recorder()
     # The fuzz asks for everything and expects nothing.
     fuzz = TESTS / "emulator" / "test_fuzz.py"
-    pytest.main(["-q", "-p", "no:cacheprovider", f"--ignore={fuzz}", str(TESTS)], plugins=[recorder])
-    used = {name: sorted(files) for name, files in sorted(recorder.files.items())}
+    pytest.main(["-q", "-p", "no:cacheprovider", f"--ignore={fuzz}", *(files or [str(TESTS)])], plugins=[recorder])
+    before: dict[str, list[str]] = json.loads(TESTED.read_text()) if files and TESTED.exists() else {}
+    kept = {path.name for path in TESTS.rglob("test_*.py")} - {Path(file).name for file in files}
+    for name, noted in before.items():
+        recorder.files.setdefault(name, set()).update(kept.intersection(noted))
+    used = {name: sorted(found) for name, found in sorted(recorder.files.items()) if found}
     TESTED.write_text(json.dumps(used, indent=1) + "\n")
 
 
@@ -146,6 +154,6 @@ def _called(owner: str, source: str, emulator: Emulator) -> Iterator[tuple[str, 
 
 
 if __name__ == "__main__":
-    if "--measure" in sys.argv[1:]:
-        measure()
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2:])
     PAGE.write_text(page())

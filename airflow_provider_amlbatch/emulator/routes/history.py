@@ -26,7 +26,7 @@ from airflow_provider_amlbatch.emulator.emulator import Emulator
 from airflow_provider_amlbatch.emulator.paths import WORKSPACE
 from airflow_provider_amlbatch.emulator.routes.access import DATA_PLANE, TheEmulator
 from airflow_provider_amlbatch.emulator.services.artifacts import RUN
-from airflow_provider_amlbatch.emulator.services.history import container_of, definition_of
+from airflow_provider_amlbatch.emulator.services.history import container_of
 
 router = APIRouter(prefix="/history/v1.0" + WORKSPACE, dependencies=[DATA_PLANE])
 
@@ -149,7 +149,7 @@ def query_all_runs(emulator: TheEmulator, params: QueryParams) -> RunPage:
 @router.post("/rundata")
 def get_run_data(emulator: TheEmulator, request: GetRunDataRequest) -> GetRunDataResult:
     """Get a run, whatever its experiment."""
-    return _run_data(request, emulator.history.get(request.run_id))
+    return _run_data(emulator, request, emulator.history.get(request.run_id))
 
 
 @router.post("/batchrundata")
@@ -160,15 +160,15 @@ def get_batch_run_data(emulator: TheEmulator, batch: BatchRunDataRequest) -> Bat
     for key, request in batch.requests.items():
         run = found.get(request.run_id)
         if run is not None:
-            answer.successful_results[key] = _run_data(request, run)
+            answer.successful_results[key] = _run_data(emulator, request, run)
         else:
             missing = RootError(code="UserError", message=f"Run {request.run_id} was not found.")
             answer.failed_results[key] = ErrorResponse(error=missing)
     return answer
 
 
-def _run_data(request: GetRunDataRequest, run: Run) -> GetRunDataResult:
-    definition = definition_of(run) if request.select_run_definition else None
+def _run_data(emulator: Emulator, request: GetRunDataRequest, run: Run) -> GetRunDataResult:
+    definition = emulator.history.definition(run) if request.select_run_definition else None
     return GetRunDataResult(run_metadata=run if request.select_run_metadata else None, run_definition=definition)
 
 

@@ -21,6 +21,7 @@ from airflow_provider_amlbatch.aml.history import (
     RunPage,
 )
 from airflow_provider_amlbatch.aml.status import RunStatus
+from airflow_provider_amlbatch.aml.wire import Camel
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.engine.report import Progress
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Conflict, NotFound
@@ -53,12 +54,16 @@ _ENDINGS = {
 class RunDocument(Run):
     """A run as it is kept.
 
-    :param definition: how a step is run.
     :param clock_offset: seconds by which the services' clock was ahead of this machine's when the run was submitted.
     """
 
     clock_offset: float = 0.0
-    definition: dict[str, Any] | None = None
+
+
+class RunDefinition(Camel):
+    """How a step is run. It is large and seldom asked for, so it is kept apart from the run."""
+
+    definition: dict[str, Any] = {}
 
 
 def container_of(run_id: str) -> str:
@@ -82,6 +87,7 @@ class HistoryService:
         self._experiments = experiments
         self._states = states
         self._artifacts = artifacts
+        self._definitions = store.collection("rundefinitions", RunDefinition)
         self._runs = store.collection("runs", RunDocument, indexes=("experimentId", "parentRunId", "rootRunId"))
 
     def add(self, run: RunDocument) -> Run:
@@ -211,9 +217,19 @@ class HistoryService:
             **{name: getattr(run, name) for name in shared},
             created_time_utc=run.created_utc,
             log_files=self.logs(run),
-            run_definition=definition_of(run),
+            run_definition=self.definition(run),
             job_cost=_cost(run),
         )
+
+    def define(self, run_id: str, definition: dict[str, Any]) -> None:
+        """Keep how a step is run."""
+        self._definitions.put(run_id, RunDefinition(definition=definition))
+
+    def definition(self, run: Run) -> dict[str, Any] | None:
+        """How a run is run, if anybody said so."""
+        given: dict[str, Any] | None = (run.model_extra or {}).get("runDefinition")
+        kept = self._definitions.get(run.run_id) if given is None else None
+        return kept.definition if kept is not None else given
 
     def is_registered(self, run_id: str) -> bool:
         """Whether a run is known to have written a dataset, or is warned that it could not be registered."""
@@ -301,12 +317,6 @@ class HistoryService:
         if not asks_for_state:
             page = [self._view(run) for run in page]
         return RunPage(value=page, continuation_token=_token(page[-1].run_id, start + size) if more else None)
-
-
-def definition_of(run: Run) -> dict[str, Any] | None:
-    """How a run is run, if anybody said so."""
-    given: dict[str, Any] | None = (run.model_extra or {}).get("runDefinition")
-    return run.definition if given is None and isinstance(run, RunDocument) else given
 
 
 def _with_fields(run: Run) -> tuple[dict[str, Any], Run]:

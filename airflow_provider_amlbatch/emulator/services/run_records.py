@@ -127,6 +127,7 @@ class RunRecords:
             )
         )
         for step in steps:
+            self._history.define(step.job.run_id, self._definition(step, document.created_date))
             self._history.add(
                 RunDocument(
                     run_id=step.job.run_id,
@@ -135,7 +136,6 @@ class RunRecords:
                     experiment_id=experiment_id,
                     run_type=STEP_RUN,
                     name=step.job.name,
-                    definition=self._definition(step, document.created_date),
                     display_name=step.job.name,
                     target=step.compute,
                     script_name=step.job.script,

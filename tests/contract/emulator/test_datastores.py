@@ -63,6 +63,9 @@ report(
 )
 made.set_as_default()
 report(new_default=ws.get_default_datastore().name)
+ws.set_default_datastore("workspaceartifactstore")
+report(by_workspace=ws.get_default_datastore().name)
+ws.set_default_datastore("mine")
 made.unregister()
 report(default_again=ws.get_default_datastore().name, unregistered=failure(lambda: Datastore.get(ws, "mine")))
 """
@@ -113,6 +116,7 @@ def test_what_cannot_work_is_refused(said: dict[str, Any]) -> None:
 
 def test_the_default_can_be_changed_and_falls_back(said: dict[str, Any]) -> None:
     assert said["new_default"] == "mine"
+    assert said["by_workspace"] == "workspaceartifactstore"
     assert said["default_again"] == "workspaceblobstore"
     assert said["unregistered"] is not None
 

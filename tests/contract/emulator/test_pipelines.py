@@ -119,6 +119,8 @@ def test_a_step_is_found_with_its_name_tags_logs_and_output(main_job: dict[str, 
     assert main_job["graph"] == ["score-rows"]
     assert main_job["steps"] == ["score-rows"]
     assert "Starting the parallel step score-rows." in main_job["logs"]["stdout"]
+    assert "Completed" in main_job["logs"]["job"]
+    assert main_job["logs"]["stderr"] == ""
     assert main_job["runs"] == [main_job["invoked_id"]]
 
 
@@ -218,7 +220,7 @@ def script(**settings):
         setattr(configuration, name, value)
     return PythonScriptStep("score.py", "script", compute_target=cluster, source_directory="src",
                             runconfig=configuration)
-sampled = Dataset.Tabular.from_delimited_files((store, "refused-data/*.csv"), header=False).take(1)
+sampled = Dataset.Tabular.from_delimited_files((store, "refused-data/*.csv"), header=False).take_sample(0.5)
 report(
     command=failure(submit, command, "refused"),
     image=failure(submit, parallel("image", "src", dataset, environment=image), "refused"),
@@ -240,7 +242,7 @@ def test_what_the_emulator_does_not_do_is_refused_by_name_and_with_advice(pipeli
     assert "interpreter_path" in told["image"]
     assert "'elsewhere' names the interpreter '/nowhere/python'" in told["interpreter"]
     assert "needs 9 nodes of 'cpu', which has at most 2" in told["nodes"]
-    assert "'take'" in told["sampled"]
+    assert "'take_random_sample'" in told["sampled"]
     assert "communicator='OpenMpi'" in told["mpi"]
     assert "node_count=2" in told["two"]
     assert "no pipeline drafts" in told["draft"]

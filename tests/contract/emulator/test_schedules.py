@@ -67,6 +67,7 @@ class Bench:
 
     def __init__(self, emulator: ServedEmulator, told: dict[str, Any]) -> None:
         self.emulator = emulator
+        self.services = emulator.services
         self.told = told
 
     def move(self, by: timedelta) -> None:
