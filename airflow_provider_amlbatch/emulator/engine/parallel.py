@@ -59,6 +59,7 @@ class _ParallelStep:
         self._pool = Pool()
         self._files: dict[Path, int] = {}
         self._started = self._last_progress = time.monotonic()
+        self._next_tick = 0.0
         self._status = RunStatus.RUNNING
         self._queue = Queue(execution.scratch / "mini_batches")
         self._next_retrying_check = self._started + _RETRYING_CHECK_INTERVAL
@@ -120,12 +121,11 @@ class _ParallelStep:
     # --- while --------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        next_tick = 0.0
         while not self._is_done:
             scheduling = not self._queue.finished
-            if time.monotonic() >= next_tick:
+            if time.monotonic() >= self._next_tick:
+                self._next_tick = time.monotonic() + (_FAST_TICK if scheduling else _TICK)
                 self._tick()
-                next_tick = time.monotonic() + (_FAST_TICK if scheduling else _TICK)
             self._hand_out()
             for worker, event in self._pool.poll(_FAST_TICK if scheduling else _TICK):
                 self._handle(worker, event)
@@ -227,6 +227,7 @@ class _ParallelStep:
     def _lost(self, worker: Worker, kind: str, text: str) -> None:
         """A worker is gone, by itself or killed: what it was doing decides what that means."""
         self._summary.worker_ended(worker, text)
+        self._next_tick = 0.0  # another takes its place now
         tail = _tail(worker.plan.stderr)
         message = f"{text} It last wrote: {tail.splitlines()[-1]}" if tail else text
         error = {"type": kind, "message": message, "traceback": f"{text}\n{tail}"}

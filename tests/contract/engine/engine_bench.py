@@ -22,6 +22,14 @@ from airflow_provider_amlbatch.emulator.engine.job import (
 from airflow_provider_amlbatch.emulator.engine.report import PipelineReport, StepReport
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process goes on: one that has ended may stay in the table until somebody asks for its end."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Bench:
     """One run folder, and the pieces to fill it with."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
-from engine_bench import Bench
+from engine_bench import Bench, is_running
 from polling import wait_for
 
 from airflow_provider_amlbatch.aml.status import RunStatus
@@ -33,10 +32,6 @@ def run(mini_batch):
 
 def pids(bench: Bench) -> list[int]:
     return [int(path.stem) for path in bench.root.glob("*.pid")]
-
-
-def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_killed_controller_reads_as_failed_and_takes_its_workers_along(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_bench import Bench
+from engine_bench import Bench, is_running
 from polling import wait_for
 
 from airflow_provider_amlbatch.aml.status import RunStatus
@@ -127,15 +127,8 @@ def test_script_and_what_it_started_end_with_the_run(bench: Bench, how: str) -> 
         os.kill(controller, signal.SIGKILL)
         os.waitpid(controller, 0)
     assert bench.wait().status is (RunStatus.CANCELED if how == "canceled" else RunStatus.FAILED)
-    pids = (bench.root / "pids").read_text().split()
-    wait_for("end of both", lambda: not any(_runs(pid) for pid in pids), 5, interval=0.02)
-
-
-def _runs(pid: str) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
+    pids = [int(pid) for pid in (bench.root / "pids").read_text().split()]
+    wait_for("end of both", lambda: not any(is_running(pid) for pid in pids), 5, interval=0.02)
 
 
 def test_a_folder_has_one_controller(bench: Bench) -> None:

@@ -66,7 +66,7 @@ def test_hanging_init_is_killed(bench: Bench) -> None:
     bench.files(1)
     bench.script("import time\ndef init():\n    time.sleep(600)\ndef run(mini_batch):\n    return mini_batch\n")
     step = bench.step(
-        process_count_per_node=1, run_invocation_timeout=0.1, task_overhead_timeout=0.1, progress_update_timeout=30
+        process_count_per_node=1, run_invocation_timeout=0.05, task_overhead_timeout=0.05, progress_update_timeout=30
     )
     report = bench.run(step)
     assert report.status is RunStatus.FAILED
