@@ -178,7 +178,7 @@ def test_what_is_adopted(runs: list[Run], chosen: str | None) -> None:
 _answers = st.sampled_from([Reply(500, {}), requests.ConnectionError("reset"), Reply(text="{"), None])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), _answers), max_size=8), st.integers(1, 4))
 def test_whatever_gets_lost_and_however_often_a_task_comes_back_there_is_one_run(
     troubles: list[tuple[bool, Any]], tries: int

@@ -118,20 +118,20 @@ def test_terminal_states_end_a_wait(watcher: RunWatcher, service: History, statu
 )
 def test_other_states_do_not(watcher: RunWatcher, service: History, status: str) -> None:
     service.status = {"r": status}
-    future = watcher.add("r", 10).future
+    future = watcher.add("r", 60).future
     run_until(watcher, service, service.now + 7200)
     assert not future.done()
 
 
 @pytest.mark.parametrize("trouble", [500, 503, 408])
 def test_an_outage_of_hours_ends_nothing(watcher: RunWatcher, service: History, trouble: int) -> None:
-    future = watcher.add("r", 10).future
+    future = watcher.add("r", 60).future
     service.on("POST", BULK, lambda _: Reply(trouble, {}))
     run_until(watcher, service, service.now + 5 * 3600)
     assert not future.done()
     service.on("POST", BULK, service.bulk)
     service.status = {"r": "Completed"}
-    run_until(watcher, service, service.now + 20)
+    run_until(watcher, service, service.now + 120)
     assert future.result(0).status is RunStatus.COMPLETED
 
 
