@@ -171,6 +171,7 @@ def timetable(ui: AirflowUI) -> None:
 def dags(ui: AirflowUI) -> None:
     """The list of DAGs, after the others have left their traces."""
     ui.go("dags")
+    ui.page.get_by_role("button", name="Show table view").click()
     expect(ui.page.get_by_text("takeover_azure_schedule").first).to_be_attached()
     ui.page.wait_for_load_state("networkidle")
     save(ui.page, "airflow-dags")
