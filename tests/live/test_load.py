@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from database import postgresql
-from live_airflow import LiveAirflow
+from live_airflow import DAGS, LiveAirflow
 from live_service import LiveService
 from polling import wait_for
 
@@ -41,10 +41,13 @@ def airflow(
     database: str | None, live_service: LiveService, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveAirflow]:
     """An Airflow of our own."""
-    variables = live_service.environment | {"AIRFLOW__CORE__MAX_MAP_LENGTH": "5000"}
+    variables = live_service.environment | {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "5000",
+        "AIRFLOW__TRIGGERER__CAPACITY": "5000",
+    }
     if database:
         variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
-        variables["AIRFLOW__TRIGGERER__CAPACITY"] = "5000"
     loaded = LiveAirflow(tmp_path_factory.mktemp("load-airflow"), variables)
     try:
         loaded.start()
