@@ -119,6 +119,7 @@ class StepJob:
     :param artifacts: folder that the step's artifacts (``logs/``, ``user_logs/``, ``azureml-logs/``, ``outputs/``)
         are written to while it runs.
     :param interpreter: Python that scores.
+    :param links: of a script step, what it wants to find in its working folder: target by relative path.
     :param reused_from: run id of the step whose outputs were taken over; then nothing is executed.
     """
 
@@ -137,6 +138,7 @@ class StepJob:
     parallel: ParallelSettings | None = None
     timeout: float | None = None
     reused_from: str | None = None
+    links: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

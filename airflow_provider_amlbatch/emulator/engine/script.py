@@ -14,7 +14,7 @@ from pathlib import Path
 from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.engine import environment
 from airflow_provider_amlbatch.emulator.engine.logs import open_driver_log
-from airflow_provider_amlbatch.emulator.engine.outcome import Execution, Outcome
+from airflow_provider_amlbatch.emulator.engine.outcome import Execution, Outcome, StepFailure
 
 #: Seconds between two looks at the process, the request to stop and the time limit.
 _TICK = 0.05
@@ -30,6 +30,12 @@ def execute(execution: Execution) -> Outcome:
         Path(output.path).mkdir(parents=True, exist_ok=True)
     for name in ("outputs", "logs"):
         _link(folder / name, artifacts / name)
+    for name, target in step.links.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / name).symlink_to(target)
+        except FileExistsError:
+            raise StepFailure(f"path_on_compute={name!r} is a file or folder of the snapshot.") from None
     process = _start(execution, folder, artifacts)
     try:
         with _mourned(process):

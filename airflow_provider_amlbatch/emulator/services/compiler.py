@@ -12,7 +12,7 @@ from airflow_provider_amlbatch.emulator.delivery import Delivery
 from airflow_provider_amlbatch.emulator.engine import job as engine
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
 from airflow_provider_amlbatch.emulator.services import dataflow as dataflows
-from airflow_provider_amlbatch.emulator.services import dataflow_blocks, step_arguments
+from airflow_provider_amlbatch.emulator.services import dataflow_blocks, paths_on_compute, step_arguments
 from airflow_provider_amlbatch.emulator.services import graph as graphs
 from airflow_provider_amlbatch.emulator.services.dataflow import Dataflow, Locate
 from airflow_provider_amlbatch.emulator.services.datasets import SavedDataset
@@ -181,6 +181,7 @@ class Compiler:
             script=values.get("Script") if kind == SCRIPT_STEP else None,
             parallel=parallel,
             timeout=configuration.max_run_duration_seconds or None,
+            links=paths_on_compute.links(node, references, is_script=kind == SCRIPT_STEP),
         )
         if kind == SCRIPT_STEP and not step.script:
             raise BadRequest(f"The step {module.name!r} names no script.")

@@ -139,9 +139,26 @@ def seen(run, name):
     run.wait_for_completion(show_output=False)
     (line,) = [line for line in run.find_step_run(name)[0].get_stdout_log().splitlines() if "SEEN" in line]
     return line
+write("placed/placed.py", '''
+import os, sys
+with open("made/here/out.txt", "w") as file:
+    file.write("written")
+print("SEEN", sorted(os.listdir("data/in")), os.listdir(sys.argv[2]))
+''')
+given = Dataset.File.from_files((store, "other/**")).as_named_input("given")
+made = PipelineData("made", datastore=store, output_mode="upload", output_path_on_compute="made/here")
+def placed(name, path):
+    mounted = given.as_mount(path)
+    return PythonScriptStep("placed.py", name, ["--given", mounted], inputs=[mounted], outputs=[made],
+                            compute_target=make_cluster(), source_directory="placed", allow_reuse=False)
+absolute = failure(submit, placed("absolute", "/data/in"), "paths")
+relative = submit(placed("relative", "data/in"), "paths")
 default = submit([step, fixed], "paths")
 other = submit([step], "paths", pipeline_parameters={"place": DataPath(store, "other")})
-report(seen=[seen(default, "show"), seen(default, "fixed"), seen(other, "show")])
+report(seen=[seen(default, "show"), seen(default, "fixed"), seen(other, "show")], absolute=absolute,
+       relative=seen(relative, "relative"))
+relative.find_step_run("relative")[0].get_output_data("made").download("made-here")
+report(made=[path.read_text() for path in Path("made-here").rglob("out.txt")])
 """
 
 OUTPUTS = """
@@ -327,9 +344,19 @@ def test_a_script_may_read_what_a_parallel_step_is_refused_by_name(parts: dict[s
     assert "take() and skip() work for" in parts["refused"]["mounted"]
 
 
-def test_data_paths_and_data_references_reach_a_script(pipeline_sdk: Sdk) -> None:
-    told = pipeline_sdk(PATHS)
-    assert [line.rpartition("SEEN ")[2] for line in told["seen"]] == ["['one.txt']", "['two.txt']", "['two.txt']"]
+@pytest.fixture(scope="module")
+def reached(pipeline_sdk: Sdk) -> dict[str, Any]:
+    return pipeline_sdk(PATHS)
+
+
+def test_data_paths_and_data_references_reach_a_script(reached: dict[str, Any]) -> None:
+    assert [line.rpartition("SEEN ")[2] for line in reached["seen"]] == ["['one.txt']", "['two.txt']", "['two.txt']"]
+
+
+def test_a_script_finds_its_data_where_it_asks_for_it_below_its_folder(reached: dict[str, Any]) -> None:
+    assert reached["relative"].rpartition("SEEN ")[2] == "['two.txt'] ['two.txt']"
+    assert reached["made"] == ["written"]
+    assert "path_on_compute='/data/in'" in reached["absolute"]
 
 
 def test_a_definition_that_the_emulator_cannot_read_is_refused_by_name(emulator: ServedEmulator) -> None:

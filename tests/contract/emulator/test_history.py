@@ -57,7 +57,23 @@ report(
     missing=failure(ws.get_run, "nothing"),
 )
 run.remove_tags(["kind"])
-report(untagged=run.get_tags())
+run.display_name = "renamed"
+experiment.remove_tags(["team"])
+write("big/a/b.txt", "deep")
+many = Experiment(ws, "many-children").start_logging(snapshot_directory=None)
+many.upload_folder("outputs/big", "big")
+many.download_file("outputs/big/a/b.txt", "back.txt")
+children = many.create_children(tag_key="rank", tag_values=["a", "b", "c"])
+many.complete()
+Experiment(ws, "empty")
+empty = Experiment(ws, "never-used")
+report(
+    untagged=run.get_tags(), renamed=ws.get_run(run.id).display_name, no_team=Experiment(ws, "logged").tags,
+    downloaded=Path("back.txt").read_text(), ranks=sorted(child.tags["rank"] for child in children),
+    of_many={child.id for child in children} == {each.id for each in many.get_children()},
+    token=bool(many._client.run.get_token().token), in_use=failure(Experiment.delete, ws, many.experiment.id),
+    deleted=Experiment.delete(ws, empty.id), left="never-used" in ws.experiments,
+)
 """
 
 PIPELINE = """
@@ -69,6 +85,11 @@ run.wait_for_completion(show_output=False)
 step = run.find_step_run("score")[0]
 report(run=run.id, step=step.id, tags=PipelineRun(ws.experiments["history"], run.id).get_tags(),
        metrics=step.get_metrics())
+from azureml.pipeline.core.graph import DataType
+statuses = run._pipeline_run_provider.get_node_statuses(run.id)
+DataType.create_data_type(ws, "MyType", "mine", is_directory=True)
+report(statuses={node == step._node_id: str(told.status_code) for node, told in statuses.items()},
+       step_of_node=step._step_run_provider.get_run_id(run.id, step._node_id))
 """
 
 Sdk = Callable[[str], dict[str, Any]]
@@ -159,6 +180,17 @@ def test_an_interactive_run_keeps_what_it_logs(logged: dict[str, Any]) -> None:
     assert logged["error"]["code"] == "Mine"
     assert logged["error"]["message"] == "it broke"
     assert logged["untagged"] == {}
+    assert logged["renamed"] == "renamed"
+
+
+def test_children_files_and_experiments_come_and_go(logged: dict[str, Any]) -> None:
+    assert logged["ranks"] == ["a", "b", "c"]
+    assert logged["of_many"] is True
+    assert logged["downloaded"] == "deep"
+    assert logged["token"] is True
+    assert logged["no_team"] == {}
+    assert "has had runs" in logged["in_use"]
+    assert logged["left"] is False
 
 
 def test_runs_are_found_by_tags_properties_status_and_parent(logged: dict[str, Any]) -> None:
@@ -181,6 +213,8 @@ def test_a_pipeline_run_shows_its_tags_and_its_steps_metrics(pipeline: dict[str,
     assert pipeline["metrics"]["Total Items"] == 12
     assert pipeline["metrics"]["Total MiniBatches"] == 3
     assert pipeline["metrics"]["Failed Items"] == 0
+    assert pipeline["statuses"] == {"true": "Finished"}
+    assert pipeline["step_of_node"] == pipeline["step"]
 
 
 def test_queries_filter_order_and_page_without_gaps_or_repetitions(history: History) -> None:

@@ -38,6 +38,7 @@ report(
     scope=ws.service_context._get_workspace_scope(),
     details=[ws.get_details()[key] for key in ("workspaceid", "provisioningState", "location")],
     listed=list(Workspace.list(ws.subscription_id)),
+    keys=ws.list_keys(),
     in_group=list(Workspace.list(ws.subscription_id, resource_group=ws.resource_group)),
     by_kind={kind: Workspace(auth=auth, **names).name for kind, auth in kinds.items()},
 )
@@ -66,6 +67,7 @@ def said(sdk: Any) -> dict[str, Any]:
 def test_the_sdk_finds_the_workspace(said: dict[str, Any], emulator: ServedEmulator) -> None:
     identity = emulator.services.identity
     assert said["scope"] == identity.scope
+    assert said["keys"]["userStorageKey"] == identity.account_key
     assert said["details"] == [identity.workspace_id, "Succeeded", "local"]
     assert said["listed"] == said["in_group"] == ["emulator"]
     assert said["by_kind"] == dict.fromkeys(("principal", "token", "arm", "ambient"), "emulator")
