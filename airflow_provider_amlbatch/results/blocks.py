@@ -14,6 +14,8 @@ from airflow_provider_amlbatch.results.errors import BadRow
 #: Text as it was read: a block is not copied once more.
 Block = bytes | bytearray
 
+#: Bytes that are read where there may be no more: a million small files are not to cost a block each.
+_SMALL_READ = 64 << 10
 #: Characters of a bad row that are kept.
 SHOWN = 1_000
 
@@ -53,7 +55,9 @@ def blocks(
     :param needs_line_end: True when a last record without a line end is a gap: it was cut off.
     """
     rest: Block = b""
-    while len(data := _and_more(rest, stream, block_size)) > len(rest):
+    size = small = min(block_size, _SMALL_READ)
+    while (more := len(data := _and_more(rest, stream, size)) - len(rest)) > 0:
+        size = small if more < size else block_size
         cut = record_end(data, quoted=quoted)
         rest = data[cut:]
         if cut:

@@ -22,7 +22,7 @@ from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow
 from airflow_provider_amlbatch.results.parse import MAX_ROW_BYTES
 from airflow_provider_amlbatch.results.reconcile import Reconcile, Reconciliation
 from airflow_provider_amlbatch.results.reject import Rejected
-from airflow_provider_amlbatch.results.sources import Source, Sources, as_sources, batches, layout_of
+from airflow_provider_amlbatch.results.sources import Source, Sources, as_sources, batches, joined, layout_of
 from airflow_provider_amlbatch.results.write import Output, json_safe, output_of, writer
 
 log = logging.getLogger(__name__)
@@ -210,8 +210,11 @@ class _Work:
     def _batches(
         self, reject: Callable[[BadRow], None] | None, read: Callable[[int], None]
     ) -> Iterator[pa.RecordBatch]:
-        for source in self.files:
-            yield from batches(source, self.layout, reject=reject, read=read, max_row_bytes=self.max_row_bytes)
+        return joined(
+            batch
+            for source in self.files
+            for batch in batches(source, self.layout, reject=reject, read=read, max_row_bytes=self.max_row_bytes)
+        )
 
     def _count(self, size: int) -> None:
         self.bytes_read += size

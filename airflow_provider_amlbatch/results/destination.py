@@ -8,12 +8,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeGuard, runtime_checkable
 
 from airflow_provider_amlbatch.results.errors import DestinationError
 
 _COPY_SIZE = 8 << 20
+#: What the system says when a file cannot grow.
+_NO_ROOM = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 
 @runtime_checkable
@@ -65,26 +68,55 @@ def written_whole(destination: PathLike) -> Iterator[Path]:
 
     A local file is written beside its destination and renamed. For other stores it is written to a temporary folder
     and copied under another name first, then renamed: a reader never sees half a file. Failure leaves nothing.
+
+    :raises DestinationError: there is no room for it, or its name is taken by a folder or by none.
     """
-    if is_local(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        partial = destination.with_name(_partial(destination.name))
-        try:
-            yield partial
-            if partial.is_dir():
-                _replace_folder(partial, destination)
+    with room_for(destination):
+        if is_local(destination):
+            yield from _written_beside(destination)
+            return
+        with tempfile.TemporaryDirectory(prefix="amlbatch-") as folder:
+            local = Path(folder, destination.name)
+            yield local
+            if local.is_dir():
+                _upload_folder(local, destination)
             else:
-                partial.replace(destination)
-        finally:
-            _remove(partial)
-        return
-    with tempfile.TemporaryDirectory(prefix="amlbatch-") as folder:
-        local = Path(folder, destination.name)
-        yield local
-        if local.is_dir():
-            _upload_folder(local, destination)
+                _upload(local, destination)
+
+
+@contextmanager
+def room_for(destination: object) -> Iterator[None]:
+    """Say in the words of the house that a disk is full.
+
+    :raises DestinationError: there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise DestinationError(
+            f"There is no room for {destination}, or for temporary files in {tempfile.gettempdir()}: "
+            f"{os.strerror(error.errno)}"
+        ) from error
+
+
+def _written_beside(destination: Path) -> Iterator[Path]:
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DestinationError(f"{destination.parent} is no folder to write {destination.name} to") from None
+    partial = destination.with_name(_partial(destination.name))
+    try:
+        yield partial
+        if partial.is_dir():
+            _replace_folder(partial, destination)
+        elif destination.is_dir():
+            raise DestinationError(f"{destination} is a folder: a file cannot take its place")
         else:
-            _upload(local, destination)
+            partial.replace(destination)
+    finally:
+        _remove(partial)
 
 
 def _upload(local: Path, destination: Any) -> None:

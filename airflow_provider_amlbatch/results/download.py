@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from airflow_provider_amlbatch.results.blobs import Blob, BlobReader
+from airflow_provider_amlbatch.results.destination import room_for
 from airflow_provider_amlbatch.results.errors import BlobCorrupt, UnsafeName
 
 #: Bytes of a range; larger blobs are fetched in several at a time.
@@ -89,6 +90,7 @@ def download(
 
     :param below: prefix that is cut off the names.
     :raises UnsafeName: a name leads out of the folder, or two names lead to one file; nothing is fetched then.
+    :raises DestinationError: there is no room for them.
     """
     wanted = list(blobs)
     target = Path(folder)
@@ -96,7 +98,7 @@ def download(
     _make_folders(target, {path.parent for path in files.values()})
     size = sum(blob.size for blob in wanted)
     tell = _Arrived(size, progress)
-    with ThreadPoolExecutor(BLOBS_AT_ONCE, "download") as pool:
+    with room_for(target), ThreadPoolExecutor(BLOBS_AT_ONCE, "download") as pool:
         small = [
             pool.submit(_fetch_small, reader, blob, files[blob.name], tell) for blob in wanted if blob.size <= RANGE
         ]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_amlbatch.results.arrays import Mask
+from airflow_provider_amlbatch.results.errors import FormatError
 from airflow_provider_amlbatch.results.reconcile import Match
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -61,8 +62,16 @@ def matched(names: pa.Array, match: Match) -> pa.Array:
 
 
 def as_texts(column: pa.Array) -> pa.Array:
-    """Write values as texts, as they are hashed."""
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+    """Write values as texts, as they are hashed.
+
+    :raises FormatError: the values are none that can be compared.
+    """
+    if pa.types.is_string(column.type):
+        return column
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise FormatError(f"Values of type {column.type} cannot be keys: name other columns to compare") from None
 
 
 def may_be_path(names: pa.Array) -> bool:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 
 import pyarrow as pa
 
@@ -76,10 +77,17 @@ def describe(layout: Layout) -> str:
 
 
 def _in_order(pieces: Iterator[Block | Gap], layout: Layout) -> Iterator[Parsed | Gap]:
+    first, second = next(pieces, None), next(pieces, None)
+    if second is None:  # a small file: threads would cost more than the parsing does
+        if first is not None:
+            yield first if isinstance(first, Gap) else parse_block(first, layout)
+        return
     waiting: deque[Future[Parsed] | Gap] = deque()
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="parse")
     try:
-        for piece in pieces:
+        for piece in chain((first, second), pieces):
+            if piece is None:
+                continue
             waiting.append(piece if isinstance(piece, Gap) else pool.submit(parse_block, piece, layout))
             while len(waiting) >= IN_FLIGHT:
                 yield _result(waiting.popleft())

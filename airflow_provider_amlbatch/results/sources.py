@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Protocol, cast
 
@@ -16,6 +16,8 @@ from airflow_provider_amlbatch.results.errors import BadRow, EmptyResult, Format
 from airflow_provider_amlbatch.results.format import KIND_OF_SUFFIX, Layout, ResultFormat, arrow_type
 from airflow_provider_amlbatch.results.parse import MAX_ROW_BYTES, parse
 
+#: Record batches of fewer rows are joined to some of so many.
+_JOINED_ROWS = 1 << 14
 #: Rows of a record batch read from Parquet.
 _BATCH_ROWS = 1 << 17
 
@@ -88,6 +90,23 @@ def batches(
             )
         else:
             yield from _whole_batches(stream, source.name, layout, read)
+
+
+def joined(found: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join small record batches: a million small files are not to become as many row groups."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in found:
+        if not held and batch.num_rows >= _JOINED_ROWS:
+            yield batch
+            continue
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= _JOINED_ROWS:
+            yield pa.concat_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _named_format(name: str) -> ResultFormat | None:

@@ -104,6 +104,9 @@ class _Csv:
     """CSV with a header; strings are quoted, missing values are empty."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
+        for field in schema:
+            if pa.types.is_nested(field.type) or not _is_text(field.type):
+                raise DestinationError(f"CSV has no way to write {field.name} {field.type}: take Parquet or JSON lines")
         self._writer = csv.CSVWriter(path, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -187,13 +190,17 @@ def json_safe(value: Any) -> Any:
     return str(value)
 
 
+def _is_text(dtype: pa.DataType) -> bool:
+    return not (pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype) or pa.types.is_fixed_size_binary(dtype))
+
+
 def _repeated_columns(batch: pa.RecordBatch) -> list[str] | bool:
     """Columns worth a dictionary: building one for distinct names costs time and space."""
     first = batch.slice(0, _LOOKED_AT)
     found = [
         name
         for name, column in zip(first.schema.names, first.columns, strict=True)
-        if not pa.types.is_floating(column.type)
+        if not (pa.types.is_floating(column.type) or pa.types.is_nested(column.type))
         and pc.count_distinct(column).as_py() <= _REPEATED * max(1, first.num_rows)
     ]
     return found or False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import tracemalloc
 from pathlib import Path
 
@@ -14,12 +16,14 @@ import pytest
 from airflow_provider_amlbatch.results.collect import collect
 from airflow_provider_amlbatch.results.errors import (
     BadRows,
+    DestinationError,
     EmptyResult,
     FormatError,
     FormatNotDetected,
     SchemaMismatch,
 )
 from airflow_provider_amlbatch.results.format import ResultFormat
+from airflow_provider_amlbatch.results.reconcile import Reconcile
 
 LINES = ResultFormat.lines(dtypes={"prediction": "double"})
 
@@ -192,6 +196,49 @@ def test_columns_and_types_can_be_asserted(tmp_path: Path) -> None:
         collect(source, tmp_path / "o.parquet", schema=schema | {"prediction": "double"})
     with pytest.raises(FormatError, match="no type"):
         collect(source, tmp_path / "o.parquet", schema={"name": "text"})
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "arrow"])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    source = put(tmp_path, "".join(f"{number * 7919 % 100_003:0200}: {number}\n" for number in range(10_000)))
+    target = tmp_path / "out" / f"table.{suffix}"
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(DestinationError, match=rf"no room for .*table\.{suffix}"):
+            collect(source, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_destination_whose_name_is_taken_is_told(tmp_path: Path) -> None:
+    source = put(tmp_path, "a: 1\n")
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(DestinationError, match="is a folder"):
+        collect(source, tmp_path / "folder.parquet")
+    with pytest.raises(DestinationError, match=r"is no folder to write out\.parquet to"):
+        collect(source, source / "out.parquet")
+
+
+def test_values_that_are_no_texts_are_told_where_they_cannot_be_used(tmp_path: Path) -> None:
+    source = put(tmp_path, '{"x": 1, "y": [1, 2]}\n', "1.jsonl")
+    assert pq.read_table(collect(source, tmp_path / "out.parquet").path)["y"].to_pylist() == [[1, 2]]
+    with pytest.raises(DestinationError, match=r"no way to write y list<.*>: take Parquet or JSON lines"):
+        collect(source, tmp_path / "out.csv")
+    with pytest.raises(FormatError, match=r"Values of type list<.*> cannot be keys"):
+        collect(source, tmp_path / "out.parquet", reconcile=Reconcile(dedupe_on=("y",)))
+    pq.write_table(pa.table({"b": [b"\xff"]}), tmp_path / "b.parquet")
+    with pytest.raises(FormatError, match="Values of type binary cannot be keys"):
+        collect(tmp_path / "b.parquet", tmp_path / "out.parquet", reconcile=Reconcile())
+
+
+def test_many_small_files_do_not_become_as_many_row_groups(tmp_path: Path) -> None:
+    files = [put(tmp_path, f"a,b\n{number},x\n", f"{number:03}.csv") for number in range(200)]
+    table = pq.ParquetFile(collect(files, tmp_path / "out.parquet").path)
+    assert table.metadata.num_row_groups == 1
+    assert table.read()["a"].to_pylist() == list(range(200))
 
 
 def test_settings_json_and_repeated_headers(tmp_path: Path) -> None:
