@@ -1,7 +1,9 @@
 """Compare collecting with the usual ways, each in a process of its own, in one run: ratios count, not seconds.
 
-Run ``python benchmarks/collect.py [--rows N] [--megabytes N] [--blobs N] [--repeat N]``. The text to Parquet part takes
-``--rows`` rows; the download part serves one blob of ``--megabytes`` and ``--blobs`` blobs of 100 KB from this machine.
+Run ``python benchmarks/collect.py [PART ...] [--rows N] [--megabytes N] [--blobs N] [--repeat N]``. The parts
+``lines``, ``compare``, ``short`` (a tenth of the rows) and ``frames`` take ``--rows`` rows of text to Parquet; ``big``
+and ``small`` download one blob of ``--megabytes`` and ``--blobs`` blobs of 100 KB that this machine serves.
+``--documented`` prints the tables of docs/results.md, in about five minutes on a quiet machine.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,47 +31,85 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK = 500_000
 _SMALL = 100_000
+_MEASURED = ("seconds", "cpu", "memory")
 #: Files lie here where there is such a folder, so that a slow disk does not hide the rest.
 _IN_MEMORY = Path("/dev/shm")
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print a table for each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", help=f"what to measure: {', '.join(PARTS)}; everything when left out")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--megabytes", type=int, default=256)
     parser.add_argument("--blobs", type=int, default=500)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--documented", action="store_true", help="take the sizes of docs/results.md")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         print(json.dumps(_measured(arguments.run, arguments.folder)))
         return
+    if unknown := [name for name in arguments.part if name not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}, but {', '.join(PARTS)}")
+    if arguments.documented:
+        arguments.rows, arguments.megabytes, arguments.blobs = 10_000_000, 1024, 2000
     with tempfile.TemporaryDirectory(prefix="bench-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as name:
-        folder = Path(name)
-        _texts(folder, arguments.rows)
-        for kind, size in (("lines", "lines.txt"), ("frames", "frames.txt")):
-            megabytes = (folder / size).stat().st_size / 1e6
-            _table(f"{kind}: {arguments.rows:,} rows, {megabytes:,.0f} MB of text to Parquet", kind, folder, arguments)
-        _blobs(folder, arguments)
+        for part in arguments.part or PARTS:
+            folder = Path(name, part)
+            folder.mkdir()
+            PARTS[part](part, folder, arguments)
+            shutil.rmtree(folder)
 
 
-def _table(title: str, kind: str, folder: Path, arguments: argparse.Namespace) -> None:
-    ways = [name for name in WAYS if name.startswith(f"{kind}:")]
+def _text_part(part: str, folder: Path, arguments: argparse.Namespace) -> None:
+    rows = arguments.rows // 10 if part == "short" else arguments.rows
+    text = _frames(folder, rows) if part == "frames" else _lines(folder, rows)
+    _table(f"{rows:,} {_ROWS[part]}, {text.stat().st_size / 1e6:,.0f} MB", part, folder, arguments)
+
+
+def _blob_part(part: str, folder: Path, arguments: argparse.Namespace) -> None:
+    stored = folder / "c" / part
+    stored.mkdir(parents=True)
+    piece = random.randbytes(1 << 20)
+    if part == "big":
+        with (stored / "result.txt").open("wb") as file:
+            for _ in range(arguments.megabytes):
+                file.write(piece)
+    else:
+        for number in range(arguments.blobs):
+            (stored / f"{number:05d}.txt").write_bytes(piece[:_SMALL])
+    command = [sys.executable, __file__, "--run", "serve", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            (folder / "url").write_text(server.stdout.readline().strip())
+            size = f"one blob of {arguments.megabytes:,} MB"
+            many = f"{arguments.blobs:,} blobs of {_SMALL // 1000} KB"
+            _table(f"download of {size if part == 'big' else many}", part, folder, arguments)
+        finally:
+            server.terminate()
+
+
+def _table(title: str, part: str, folder: Path, arguments: argparse.Namespace) -> None:
+    """Print medians as a table in Markdown, relative to the first way."""
+    ways = [name for name in WAYS if name.startswith(f"{part}:")]
     results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(arguments.repeat):  # interleaved, so that a busy machine is busy for all
         for way in ways:
             command = [sys.executable, __file__, "--run", way, "--folder", str(folder)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             results[way].append(json.loads(done.stdout.splitlines()[-1]))
-    base = median(result["seconds"] for result in results[ways[0]])
-    print(f"\n{title}\n  {'':44}{'s':>8}{'ratio':>8}{'CPU s':>8}{'+MB':>7}")
+    middle = {way: {key: median(one[key] for one in results[way]) for key in _MEASURED} for way in ways}
+    base = middle[ways[0]]
+    print(f"\n| {title} | time | processor time | added memory |\n|---|---|---|---|")
     for way in ways:
-        middle = {key: median(result[key] for result in results[way]) for key in ("seconds", "cpu", "memory")}
-        label = way.partition(":")[2]
-        ratio = middle["seconds"] / base
-        print(f"  {label:44}{middle['seconds']:8.2f}{ratio:8.2f}{middle['cpu']:8.2f}{middle['memory']:7.0f}")
+        found = middle[way]
+        times = [f"{found[key] / base[key]:.2f}" for key in ("seconds", "cpu")]
+        if way == ways[0]:
+            times = [f"{ratio} ({base[key]:.2f} s)" for ratio, key in zip(times, ("seconds", "cpu"), strict=True)]
+        print(f"| {way.partition(':')[2]} | {times[0]} | {times[1]} | {found['memory']:,.0f} MB |", flush=True)
 
 
 def _measured(way: str, folder: Path) -> dict[str, float]:
@@ -97,20 +137,30 @@ def _peak() -> int:
     return int(found[1])
 
 
-def _texts(folder: Path, rows: int) -> None:
+def _lines(folder: Path, rows: int) -> Path:
     random.seed(1)
-    with (folder / "lines.txt").open("w") as lines, (folder / "frames.txt").open("w") as frames:
-        for start in range(0, rows, _CHUNK):
-            numbers = range(start, min(rows, start + _CHUNK))
-            values = [random.random() for _ in numbers]
-            lines.write("".join(f"f{n:07d}.csv: {v:.6f}\n" for n, v in zip(numbers, values, strict=True)))
+    with (folder / "lines.txt").open("w") as lines:
+        for numbers in _chunks(rows):
+            lines.write("".join(f"f{number:07d}.csv: {random.random():.6f}\n" for number in numbers))
+    (folder / "inputs.txt").write_text("".join(f"in/f{n:07d}.csv\n" for n in range(rows)))
+    return folder / "lines.txt"
+
+
+def _frames(folder: Path, rows: int) -> Path:
+    random.seed(1)
+    with (folder / "frames.txt").open("w") as frames:
+        for numbers in _chunks(rows):
             frames.write(
                 "".join(
-                    f'f{n:07d}.csv {n} {v!r} class_{n % 10} "2026-01-02 03:04:{n % 60:02d}"\n'
-                    for n, v in zip(numbers, values, strict=True)
+                    f'f{n:07d}.csv {n} {random.random()!r} class_{n % 10} "2026-01-02 03:04:{n % 60:02d}"\n'
+                    for n in numbers
                 )
             )
-    (folder / "inputs.txt").write_text("".join(f"in/f{n:07d}.csv\n" for n in range(rows)))
+    return folder / "frames.txt"
+
+
+def _chunks(rows: int) -> list[range]:
+    return [range(start, min(rows, start + _CHUNK)) for start in range(0, rows, _CHUNK)]
 
 
 # -- text to Parquet ------------------------------------------------------------------------------------------------
@@ -191,27 +241,6 @@ def _ours(folder: Path, text: str, columns: list[str], checks: str) -> Callable[
 # -- download -------------------------------------------------------------------------------------------------------
 
 
-def _blobs(folder: Path, arguments: argparse.Namespace) -> None:
-    stored = folder / "c"
-    (stored / "big").mkdir(parents=True)
-    (stored / "small").mkdir()
-    piece = random.randbytes(1 << 20)
-    with (stored / "big" / "result.txt").open("wb") as file:
-        for _ in range(arguments.megabytes):
-            file.write(piece)
-    for number in range(arguments.blobs):
-        (stored / "small" / f"{number:05d}.txt").write_bytes(piece[:_SMALL])
-    command = [sys.executable, __file__, "--run", "serve", "--folder", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            (folder / "url").write_text(server.stdout.readline().strip())
-            _table(f"one blob of {arguments.megabytes} MB", "big", folder, arguments)
-            _table(f"{arguments.blobs} blobs of {_SMALL // 1000} KB", "small", folder, arguments)
-        finally:
-            server.terminate()
-
-
 def _container(folder: Path, **options: Any) -> Any:
     from azure.storage.blob import ContainerClient
 
@@ -261,56 +290,68 @@ def _ours_download(folder: Path, prefix: str) -> Callable[[], Any]:
 
 
 def _serve(folder: Path) -> Callable[[], Any]:
-    """Serve the folder ``c`` as a blob container, with as little work as can be."""
+    """Serve the folder ``c`` as a blob container, with as little work as can be: it shares the processor."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
+    def listing(prefix: str) -> bytes:
+        entries = "".join(
+            f"<Blob><Name>{prefix}{path.name}</Name><Properties><Etag>0x1</Etag><Content-Length>"
+            f"{path.stat().st_size}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
+            for path in sorted((folder / "c" / prefix).iterdir())
+        )
+        return f"<EnumerationResults><Blobs>{entries}</Blobs><NextMarker/></EnumerationResults>".encode()
 
-        def log_message(self, *args: object) -> None:
-            pass
+    def answer(connection: socket.socket, status: int, size: int, headers: str) -> None:
+        connection.sendall(
+            f"HTTP/1.1 {status} OK\r\nContent-Length: {size}\r\nx-ms-blob-type: BlockBlob\r\n{headers}\r\n".encode()
+        )
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
+    def serve(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        held = b""
+        while True:
+            while b"\r\n\r\n" not in held:
+                if not (more := connection.recv(1 << 16)):
+                    return
+                held += more
+            head, _, held = held.partition(b"\r\n\r\n")
+            parts = urlsplit(head.split(b" ", 2)[1].decode())
             query = parse_qs(parts.query)
             if query.get("comp") == ["list"]:
-                prefix = query["prefix"][0]
-                entries = "".join(
-                    f"<Blob><Name>{prefix}{path.name}</Name><Properties><Etag>0x1</Etag><Content-Length>"
-                    f"{path.stat().st_size}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
-                    for path in sorted((folder / "c" / prefix).iterdir())
-                )
-                body = f"<EnumerationResults><Blobs>{entries}</Blobs><NextMarker/></EnumerationResults>".encode()
-                self._head(200, len(body), {"Content-Type": "application/xml"})
-                self.wfile.write(body)
-                return
-            path = folder / unquote(parts.path).lstrip("/")
-            size = path.stat().st_size
-            asked = self.headers.get("x-ms-range") or self.headers.get("Range") or f"bytes=0-{size - 1}"
-            found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked)
-            assert found
-            start, end = int(found[1]), min(int(found[2]), size - 1)
-            self._head(206, end - start + 1, {"Content-Range": f"bytes {start}-{end}/{size}", "ETag": '"0x1"'})
-            self.wfile.flush()
-            with path.open("rb") as file:
+                body = listing(query["prefix"][0])
+                answer(connection, 200, len(body), "Content-Type: application/xml\r\n")
+                connection.sendall(body)
+                continue
+            with (folder / unquote(parts.path).lstrip("/")).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                found = re.search(rb"(?i)range: bytes=(\d+)-(\d+)", head)
+                start, end = (int(found[1]), min(int(found[2]), size - 1)) if found else (0, size - 1)
+                place = f'Content-Range: bytes {start}-{end}/{size}\r\nETag: "0x1"\r\n'
+                answer(connection, 206, end - start + 1, place)
                 while start <= end:
-                    start += os.sendfile(self.connection.fileno(), file.fileno(), start, end - start + 1)
-
-        def _head(self, status: int, size: int, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(size), "x-ms-blob-type": "BlockBlob"}.items():
-                self.send_header(key, value)
-            self.end_headers()
+                    start += os.sendfile(connection.fileno(), file.fileno(), start, end - start + 1)
 
     def work() -> None:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        print(f"http://127.0.0.1:{server.server_port}/c?sig=x", flush=True)
-        threading.Thread(target=server.serve_forever).start()
-        threading.Event().wait()
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+            print(f"http://127.0.0.1:{server.getsockname()[1]}/c?sig=x", flush=True)
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 
     return work
 
+
+#: What the rows of a part are.
+_ROWS = {
+    "lines": "rows of `name: value` to Parquet",
+    "compare": "rows of `name: value` compared",
+    "short": "rows of `name: value` to Parquet",
+    "frames": "rows of a DataFrame to Parquet",
+}
+#: What can be measured by itself.
+PARTS: dict[str, Callable[[str, Path, argparse.Namespace], None]] = {
+    **dict.fromkeys(_ROWS, _text_part),
+    "big": _blob_part,
+    "small": _blob_part,
+}
 
 _LINES, _FRAMES = ["name", "prediction"], ["name", "number", "score", "label", "time"]
 
@@ -320,9 +361,16 @@ WAYS: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "lines:pandas, chunks": partial(_pandas_chunks, text="lines.txt", separator=":", names=_LINES),
     "lines:pyarrow, streaming": partial(_arrow_stream, text="lines.txt", separator=":", names=_LINES),
     "lines:collect": partial(_ours, text="lines.txt", columns=_LINES, checks="none"),
-    "lines:collect, duplicates counted": partial(_ours, text="lines.txt", columns=_LINES, checks="keys"),
-    "lines:collect, compared with an Arrow listing": partial(_ours, text="lines.txt", columns=_LINES, checks="arrow"),
-    "lines:collect, compared with a list of str": partial(_ours, text="lines.txt", columns=_LINES, checks="strings"),
+    "short:pandas, all in memory": partial(_pandas, text="lines.txt", separator=":", names=_LINES),
+    "short:collect": partial(_ours, text="lines.txt", columns=_LINES, checks="none"),
+    "compare:collect": partial(_ours, text="lines.txt", columns=_LINES, checks="none"),
+    "compare:... duplicates counted": partial(_ours, text="lines.txt", columns=_LINES, checks="keys"),
+    "compare:... and with as many names in Arrow arrays": partial(
+        _ours, text="lines.txt", columns=_LINES, checks="arrow"
+    ),
+    "compare:... and with a list of as many strings": partial(
+        _ours, text="lines.txt", columns=_LINES, checks="strings"
+    ),
     "frames:pandas, all in memory": partial(_pandas, text="frames.txt", separator=" ", names=_FRAMES),
     "frames:pyarrow, streaming": partial(_arrow_stream, text="frames.txt", separator=" ", names=_FRAMES),
     "frames:collect": partial(_ours, text="frames.txt", columns=_FRAMES, checks="none"),
