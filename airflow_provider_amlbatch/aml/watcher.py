@@ -74,15 +74,20 @@ class RunWatcher:
     """
 
     def __init__(self, open_session: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
-        self._session = cache(open_session)
+        self._open_session = cache(open_session)
         self._clock = clock
         self._waiters: set[_Waiter] = set()
         self._not_before = 0.0
         self._bulk_refused = False
         self._changed = threading.Condition(threading.RLock())
         self._asleep_until = 0.0
-        self._progress = ProgressReader(self._session, clock)
+        self._progress = ProgressReader(self._open_session, clock)
         self._thread: threading.Thread | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session of all who wait here. Making it logs in: not for an event loop."""
+        return self._open_session()
 
     def watch(
         self, run_id: str, poll_interval: float, on_progress: Callable[[str], None] | None = None
@@ -171,7 +176,7 @@ class RunWatcher:
         for start in range(0, len(ids), history.BULK):
             chunk = ids[start : start + history.BULK]
             try:
-                session = self._session()
+                session = self.session
                 yield from self._ask_singly(session, chunk) if self._bulk_refused else self._ask_bulk(session, chunk)
             except AzureMLBatchError as error:
                 self._heed(error)

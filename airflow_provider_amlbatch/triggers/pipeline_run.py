@@ -177,6 +177,5 @@ def _watcher_of(settings: Any) -> Any:
 
 
 def _cancel(settings: Any, run_id: str) -> bool:
-    from airflow_provider_amlbatch.aml.session import Session
-
-    return AzureMLBatchHook(settings.conn_id, session=Session(settings)).cancel_run(run_id)
+    # A session of its own would log in for each of the thousand tasks of a DAG run that somebody ends.
+    return AzureMLBatchHook(settings.conn_id, session=_watcher_of(settings).session).cancel_run(run_id)
