@@ -20,6 +20,8 @@ from airflow_provider_amlbatch.results.keys import PARTS, Fingerprint, KeySet, m
 from airflow_provider_amlbatch.results.reconcile import SHOWN, Match, Reconcile, Reconciliation, first_few
 
 _CHUNK = 1 << 17
+#: Hashes of rows that stay in memory (64 MB) when a key is a name, as it usually is.
+_HELD = 8 << 20
 #: Threads that compare: numpy lets them run side by side.
 _THREADS = 2
 _NONE: Hashes = np.empty(0, np.uint64)
@@ -53,7 +55,7 @@ class Reconciler:
         # Only a listing may write the name of an input in another way than the rows do.
         self._match: Match = "path" if rules.inputs is None else rules.match
         # Hashes that are both key and name of a row are held once.
-        self._both, self._keys, self._names, self._rows = KeySet(), KeySet(), KeySet(), 0
+        self._both, self._keys, self._names, self._rows = KeySet(held=_HELD), KeySet(), KeySet(), 0
         self._wanted, self._listed, self._closed = KeySet(), Fingerprint(), False
         self._pool = ThreadPoolExecutor(1, "inputs")
         self._listing: Future[None] | None = None

@@ -15,8 +15,8 @@ from airflow_provider_amlbatch.results.hashes import Hashes
 
 #: Hashes that are sorted together (1 MB), in the processor's cache.
 RUN = 1 << 17
-#: Hashes that are held in memory (32 MB); when they are so many they go to a file.
-HELD = 1 << 22
+#: Hashes that stay in memory (24 MB), a multiple of :data:`RUN`; the others go to a file.
+HELD = 3 << 20
 #: Parts that the key space is cut into, by the highest bits of the hash.
 PARTS = 64
 _BOUNDS = np.arange(1, PARTS, dtype=np.uint64) << np.uint64(58)
@@ -61,9 +61,10 @@ class KeySet:
     """A bag of hashes that grows without bound in bounded memory. Close it to free its file."""
 
     def __init__(self, run: int = RUN, held: int = HELD) -> None:
-        # One array for all that comes: fresh memory costs more than what is done with it.
+        # One array for all that stays: fresh memory costs more than what is done with it.
         self._held: Hashes = np.empty(held, np.uint64)
-        self._run, self._used, self._filed = run, 0, 0
+        self._tail: Hashes = np.empty(run, np.uint64)
+        self._run, self._size = run, 0
         self._file = tempfile.TemporaryFile(prefix="amlbatch-keys-")  # noqa: SIM115  closed by close()
         self.fingerprint = Fingerprint()
         self._bounds: list[Ordinals] = []
@@ -75,7 +76,7 @@ class KeySet:
         self.close()
 
     def __len__(self) -> int:
-        return self._filed + self._used
+        return self._size
 
     def close(self) -> None:
         """Free the file."""
@@ -85,13 +86,13 @@ class KeySet:
         """Add hashes."""
         self.fingerprint.add(hashes)
         while len(hashes):
-            some = hashes[: len(self._held) - self._used]
-            self._held[self._used : self._used + len(some)] = some
-            self._used += len(some)
-            hashes = hashes[len(some) :]
-            if self._used == len(self._held):
-                self._write(self._held, self._filed)
-                self._filed, self._used = self._filed + self._used, 0
+            beyond = self._size - len(self._held)
+            room = self._held[self._size :] if beyond < 0 else self._tail[beyond % self._run :]
+            some, hashes = hashes[: len(room)], hashes[len(room) :]
+            room[: len(some)] = some
+            self._size += len(some)
+            if beyond >= 0 and len(some) == len(room):
+                self._write(self._tail, self._size - self._run)
 
     def arrange(self, pool: Executor) -> None:
         """Sort runs of hashes, which :meth:`part` needs; nothing can be added any more."""
@@ -115,7 +116,7 @@ class KeySet:
     def _sort(self, start: int) -> Ordinals:
         """Sort the run that begins with this hash, and tell where its parts do."""
         run = self._read(start, min(start + self._run, len(self)))
-        if start < self._filed:
+        if self._is_filed(start):
             run = np.sort(run)
             self._write(run, start)
         else:
@@ -129,13 +130,21 @@ class KeySet:
             yield self._read(start + int(bounds[part]), start + int(bounds[part + 1]))
 
     def _read(self, start: int, end: int) -> Hashes:
-        if start >= self._filed:
-            return self._held[start - self._filed : end - self._filed]
-        found: Hashes = np.frombuffer(os.pread(self._file.fileno(), 8 * (end - start), 8 * start), np.uint64)
+        beyond = start - len(self._held)
+        if beyond < 0:
+            return self._held[start:end]
+        if not self._is_filed(start):
+            return self._tail[beyond % self._run : beyond % self._run + end - start]
+        found: Hashes = np.frombuffer(os.pread(self._file.fileno(), 8 * (end - start), 8 * beyond), np.uint64)
         return found
 
+    def _is_filed(self, start: int) -> bool:
+        """Tell whether the run that holds this hash is in the file: beyond those held, and whole."""
+        beyond = start - len(self._held)
+        return beyond >= 0 and beyond // self._run < (self._size - len(self._held)) // self._run
+
     def _write(self, hashes: Hashes, start: int) -> None:
-        data, at = hashes.data.cast("B"), 8 * start
+        data, at = hashes.data.cast("B"), 8 * (start - len(self._held))
         while data:
             size = os.pwrite(self._file.fileno(), data, at)
             data, at = data[size:], at + size
