@@ -314,16 +314,6 @@ def post_event(emulator: TheEmulator, experiment: Named, run_id: str, event: Eve
 @router.get(_RUNS[0] + "/token")
 def get_token(emulator: TheEmulator, experiment: Named, run_id: str) -> RunToken:
     """Give a run a new token."""
-    return _token(emulator, experiment, run_id)
-
-
-@router.get(_RUNS[1] + "/token")
-def get_token_by_experiment_id(emulator: TheEmulator, experiment: Identified, run_id: str) -> RunToken:
-    """Give a run a new token."""
-    return _token(emulator, experiment, run_id)
-
-
-def _token(emulator: Emulator, experiment: Experiment, run_id: str) -> RunToken:
     emulator.history.get(run_id, experiment)
     token, expiry = emulator.step_environment.token(run_id)
     return RunToken(token=token, expiry_time_utc=expiry)

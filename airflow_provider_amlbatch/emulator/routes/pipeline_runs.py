@@ -96,13 +96,6 @@ def get_node_statuses(emulator: TheEmulator, run_id: str) -> dict[str, TaskStatu
     return emulator.pipeline_runs.node_statuses(run_id)
 
 
-@router.post("/{run_id}/Graph/AllNodes/StatusCode")
-def get_node_status_codes(emulator: TheEmulator, run_id: str) -> dict[str, str | None]:
-    """Tell the status of every node in one word each."""
-    statuses = emulator.pipeline_runs.node_statuses(run_id)
-    return {node_id: status.status_code for node_id, status in statuses.items()}
-
-
 @router.post("/{run_id}/Outputs")
 def get_node_outputs(emulator: TheEmulator, run_id: str, path: NodePath) -> dict[str, NodeOutput]:
     """Tell where the outputs of a node lie."""
