@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
     from airflow_provider_amlbatch.aml.submission import SubmissionKey
-    from airflow_provider_amlbatch.sdk.publishing import Published
+    from airflow_provider_amlbatch.sdk.publishing import Published, Trial
 
 #: A definition, the JSON form of one, or a function that takes the SDK's Workspace and returns the SDK's Pipeline.
 Definition = BatchPipeline | Mapping[str, Any] | Callable[[Any], Any]
@@ -96,7 +96,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         self.always = always
         self.sdk_python = sdk_python
         self.azureml_conn_id = azureml_conn_id
-        self._trial: tuple[AzureMLBatchHook, str] | None = None
+        self._trial: Trial | None = None
         _check_definition(pipeline, name=name, description=description, version=version, sdk_python=sdk_python)
         _check_trial(pipeline, endpoint, validate_with)
 
@@ -121,12 +121,15 @@ class AzureMLPublishPipelineOperator(BaseOperator):
             return
         from airflow_provider_amlbatch.aml.session import Session
 
-        hook, run_id = self._trial
         try:
-            # A session of its own: the killed code may hold the locks of the other one.
-            AzureMLBatchHook(self.azureml_conn_id, session=Session(hook.settings)).cancel_run(run_id)
+            # A session of its own: the killed code may hold the locks of another one.
+            settings = AzureMLBatchHook(self.azureml_conn_id).settings
+            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(settings, attempts=2))
+            for run_id in self._trial.runs(hook.session):
+                canceled = hook.cancel_run(run_id)
+                self.log.info("Trial run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
         except Exception:
-            self.log.exception("The task was killed, and its trial run %s could not be canceled.", run_id)
+            self.log.exception("The task was killed, and its trial run could not be canceled.")
 
     def _switch(self, hook: AzureMLBatchHook, name: str, pipeline: PublishedPipeline) -> dict[str, Any]:
         from airflow_provider_amlbatch.sdk import publishing
@@ -149,9 +152,10 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         from airflow_provider_amlbatch.sdk import publishing
         from airflow_provider_amlbatch.sdk.errors import SmokeRunError
 
-        run_id = publishing.start_trial(hook.session, pipeline, hook.declared_interface(pipeline), given)
+        # Known before the run exists, so that a kill at any moment finds it.
+        self._trial = publishing.trial_of(hook.session, pipeline, hook.declared_interface(pipeline), given)
+        run_id = self._trial.start(hook.session)
         self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
-        self._trial = (hook, run_id)
         try:
             hook.conclude(hook.wait(run_id, self.poll_interval), on_reuse="warn")
         except RunError as error:

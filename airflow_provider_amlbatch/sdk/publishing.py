@@ -97,18 +97,39 @@ def submit_built(session: Session, build: Callable[[Any], Any], **arguments: Any
         return pipelines.submit(build(opened), **arguments)
 
 
-def start_trial(
+@dataclass(frozen=True)
+class Trial:
+    """A run that shows whether a published pipeline works."""
+
+    pipeline: wire.PublishedPipeline
+    info: wire.PipelineSubmissionInfo
+    key: submission.SubmissionKey
+
+    def start(self, session: Session) -> str:
+        """Start the run, or adopt one that shows it already, and give its id."""
+
+        def submit(body: wire.PipelineSubmissionInfo) -> Call[wire.PipelineRun]:
+            return wire.submit_pipeline(self.pipeline.id, body)
+
+        return submission.submit_once(session, submit, self.info, self.key, self.pipeline.id).run_id
+
+    def runs(self, session: Session) -> list[str]:
+        """Look up what was started for it."""
+        found = submission.find_runs(session, self.key, self.info.experiment_name or "", self.pipeline.id)
+        return [run.run_id for run in found if self.key.is_on(run)]
+
+
+def trial_of(
     session: Session,
     pipeline: wire.PublishedPipeline,
     interface: wire.GraphInterface,
     given: Mapping[str, Mapping[str, Any]],
-) -> str:
-    """Start a run that shows whether a published pipeline works, or adopt one that shows it already.
+) -> Trial:
+    """Prepare a trial of a published pipeline. Equal values make it the same trial.
 
     :param interface: what the pipeline declares.
     :param given: ``parameters``, ``datasets`` and ``data_paths``, as
         :func:`~airflow_provider_amlbatch.aml.parameters.assigned` takes them.
-    :returns: the run id.
     :raises ArgumentError: if the pipeline declares no such parameter.
     """
     values = parameters.assigned(
@@ -129,11 +150,7 @@ def start_trial(
     )
     data = json.dumps(values.to_wire(exclude_none=True), sort_keys=True)
     key = submission.SubmissionKey.of("trial", pipeline.id, data, generation="")
-
-    def start(body: wire.PipelineSubmissionInfo) -> Call[wire.PipelineRun]:
-        return wire.submit_pipeline(pipeline.id, body)
-
-    return submission.submit_once(session, start, info, key, pipeline.id).run_id
+    return Trial(pipeline, info, key)
 
 
 def _reused(found: wire.PublishedPipeline) -> Published:

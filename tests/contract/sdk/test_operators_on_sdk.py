@@ -160,7 +160,7 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
     killed.on_kill()
     with ThreadPoolExecutor(1) as worker:
         waiting = worker.submit(killed.execute, cast(Context, {"ti": Task()}))
-        (trial,) = wait_for("trial run", lambda: killed._trial and [killed._trial[1]])
+        (trial,) = wait_for("trial run", lambda: killed._trial and killed._trial.runs(opened))
         killed.on_kill()
         with pytest.raises(SmokeRunError, match="'tried-live' keeps its default version"):
             waiting.result(60)
