@@ -22,6 +22,9 @@ pytestmark = [
     pytest.mark.skipif(airflow_ui.chromium() is None, reason="no chromium on this machine"),
 ]
 
+#: Milliseconds until Airflow has come to a task, also on a machine that does other things.
+PATIENCE = 120_000
+
 FIELDS = [
     "Subscription ID",
     "Resource group",
@@ -115,7 +118,7 @@ def test_a_run_from_the_form_waits_without_a_worker_and_links_to_its_page(
     run_id = ui.trigger(form)
 
     ui.open_task("scoring_on_demand", run_id, "score.invoke", "details")
-    expect(ui.page.get_by_text("Deferred").first).to_be_visible()
+    expect(ui.page.get_by_text("Deferred").first).to_be_visible(timeout=PATIENCE)
     azure = ui.follow("Azure ML run")
     expect(azure.locator("h1 + .pill")).to_have_text("Running")
     gallery.release()
@@ -132,7 +135,7 @@ def test_a_run_from_the_form_waits_without_a_worker_and_links_to_its_page(
     azure.close()
 
     ui.page.bring_to_front()
-    expect(ui.page.get_by_text("Success").first).to_be_visible()
+    expect(ui.page.get_by_text("Success").first).to_be_visible(timeout=PATIENCE)
     assert DagRun(live_airflow, "scoring_on_demand", run_id).wait_for_end() == "success"
 
 

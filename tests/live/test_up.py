@@ -39,6 +39,7 @@ def listening(up: Up) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_are_up_at_once_and_each_stops_its_own(ups: tuple[Up, Up]) -> None:
     first, second = ups
     address, leaders = first.url, {process.pid for process in first.processes()}
