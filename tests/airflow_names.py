@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Any
+
+from airflow.timetables.base import DagRunInfo
 
 AIRFLOW_VERSION = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:2])
 
@@ -15,4 +18,11 @@ else:
     from airflow.models.dagbag import DagBag
     from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
-__all__ = ["AIRFLOW_VERSION", "DagBag", "DagSerialization", "ParamValidationError"]
+__all__ = ["AIRFLOW_VERSION", "DagBag", "DagSerialization", "ParamValidationError", "next_run"]
+
+
+def next_run(dag: Any, last: DagRunInfo | None) -> DagRunInfo | None:
+    """Ask a serialised DAG for the run after the last one."""
+    if AIRFLOW_VERSION >= (3, 2):
+        return dag.next_dagrun_info(last_automated_run_info=last)
+    return dag.next_dagrun_info(last and last.data_interval)

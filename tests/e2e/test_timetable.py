@@ -14,7 +14,7 @@ import pendulum
 import pytest
 from airflow.sdk import DAG
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
-from airflow_names import DagBag, DagSerialization
+from airflow_names import DagBag, DagSerialization, next_run
 
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
 
@@ -238,10 +238,10 @@ def test_airflow_loads_schedules_and_backfills_a_dag_file(dag_bag: DagBag) -> No
         "Every 2 weeks on Monday at 18:30 (Pacific Standard Time) from 2026-11-01 00:00."
     )
     # The week of Sunday 1 November is on, its Monday is over before the start: 9 November is the first.
-    first = dag.next_dagrun_info(last_automated_run_info=None)
+    first = next_run(dag, None)
     assert first is not None
     assert first.run_after == utc("2026-11-10T02:30")
-    second = dag.next_dagrun_info(last_automated_run_info=first)
+    second = next_run(dag, first)
     assert second is not None
     assert second.logical_date == utc("2026-11-24T02:30")
     backfill = dag.iter_dagrun_infos_between(utc("2026-11-15"), utc("2026-12-31"))
