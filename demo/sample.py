@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
@@ -19,6 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
 
 DATASTORE = "workspaceblobstore"
 FOLDER = "breast-cancer"
@@ -57,10 +61,10 @@ def as_csv(row: np.ndarray) -> bytes:
     return (",".join(repr(float(value)) for value in row) + "\n").encode()
 
 
-def upload_rows(sample: Sample, container) -> int:
+def upload_rows(sample: Sample, container: ContainerClient) -> int:
     """Write one blob per row below :data:`FOLDER` of a container and return how many there are.
 
-    :param container: an ``azure.storage.blob.ContainerClient``.
+    :param container: what holds the blobs of a datastore.
     """
 
     def upload(item: tuple[str, np.ndarray]) -> None:
