@@ -21,11 +21,11 @@ from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "demo"))
 
-import airflow_ui
-from airflow_ui import AirflowUI
 from up import Up
 
+import chromium
 import local_airflow
+from airflow_ui import AirflowUI
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
@@ -33,10 +33,10 @@ IMAGES = DOCS / "images"
 
 def main(wanted: list[str]) -> None:
     """Make all pictures, or those whose names are given."""
-    if airflow_ui.chromium() is None:
+    if chromium.executable() is None:
         sys.exit("The pictures need Debian's chromium.")
     IMAGES.mkdir(exist_ok=True)
-    with airflow_ui.browser() as browser:
+    with chromium.browser() as browser:
         for make in (emulator_pages, airflow_pages):
             make(browser, lambda name: not wanted or name in wanted)
 
@@ -65,7 +65,7 @@ def emulator_pages(browser: Browser, wanted: Wanted) -> None:
 
         def photograph(name: str, path: str, height: int, *, width: int = 1280, dark: bool = False) -> None:
             if wanted(name):
-                page = airflow_ui.open_page(browser, width=width, height=height, dark=dark)
+                page = chromium.open_page(browser, width=width, height=height, dark=dark)
                 page.goto(f"{emulator.url}/studio/{path}".rstrip("/"))
                 save(page, name)
 
@@ -92,7 +92,7 @@ def airflow_pages(browser: Browser, wanted: Wanted) -> None:
         if not made:
             return
         with _up(Path(folder)) as up:
-            page = airflow_ui.open_page(browser, height=900)
+            page = chromium.open_page(browser, height=900)
             ui = AirflowUI(page, up.url, local_airflow.LOGIN, up.password)
             for photograph in made:
                 photograph(ui)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from trust import trusting_only
 from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
 
 _TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(_TESTS.parent / "demo"))
 
 # Airflow reads its environment when it is first imported: before that, it gets a home of its own.
 os.environ |= {

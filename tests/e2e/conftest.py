@@ -20,9 +20,6 @@ from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.testing import ServedEmulator
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
-
 from sample import DATASTORE, Sample, make_sample, upload_rows
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
-
 from gallery import Gallery
 from invocation import Invocation
 from live_airflow import DAGS, LiveAirflow

@@ -6,20 +6,20 @@ import json
 import re
 from collections.abc import Iterator
 
-import airflow_ui
 import pytest
-from airflow_ui import AirflowUI
 from gallery import Gallery
 from live_airflow import DagRun, LiveAirflow
 from live_service import LiveService
 from playwright.sync_api import expect
 
+import chromium
 import local_airflow
 from airflow_provider_amlbatch.aml import pipelines
+from airflow_ui import AirflowUI
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(airflow_ui.chromium() is None, reason="no chromium on this machine"),
+    pytest.mark.skipif(chromium.executable() is None, reason="no chromium on this machine"),
 ]
 
 #: Milliseconds until Airflow has come to a task, also on a machine that does other things.
@@ -50,9 +50,9 @@ def failing(live_airflow: LiveAirflow, live_service: LiveService, gallery: Galle
 @pytest.fixture(scope="module")
 def ui(live_airflow: LiveAirflow) -> Iterator[AirflowUI]:
     """A person who has signed in."""
-    with airflow_ui.browser() as browser:
+    with chromium.browser() as browser:
         yield AirflowUI(
-            airflow_ui.open_page(browser),
+            chromium.open_page(browser),
             live_airflow.url,
             local_airflow.LOGIN,
             local_airflow.password(live_airflow.home),

@@ -34,17 +34,17 @@ class Board:
         self._folder = folder
         self._report = report
         self._lock = threading.Lock()
-        self._next_write = 0.0
-        self._folder.write_report(report)
+        self._write()
 
     def step(self, step: StepReport) -> None:
         """Replace the state of a step. Progress alone is written at most every half second."""
         with self._lock:
             before = self._report.steps[step.run_id]
-            if before == step:
-                return
-            self._report = self._report.with_step(step)
-            if before.status is not step.status or time.monotonic() >= self._next_write:
+            if before != step:
+                self._report = self._report.with_step(step)
+            # What was held back is written later, also when nothing more happens.
+            is_due = self._report is not self._written and time.monotonic() >= self._next_write
+            if before.status is not step.status or is_due:
                 self._write()
 
     def run(self, **changes: object) -> None:
@@ -63,6 +63,7 @@ class Board:
 
     def _write(self) -> None:
         self._folder.write_report(self._report)
+        self._written = self._report
         self._next_write = time.monotonic() + _PROGRESS_INTERVAL
 
 
