@@ -48,6 +48,7 @@ def report(**values):
 _TOGETHER = ("live", "e2e")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together when several processes run them: those that share something costly."""
     together: dict[str, list[pytest.Item]] = {folder: [] for folder in _TOGETHER}

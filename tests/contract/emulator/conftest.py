@@ -86,6 +86,12 @@ def failure(call, *arguments, **more):
 Script = Callable[[ServedEmulator, str], dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
+    """An emulator of the module: whole listings are looked at here."""
+    return own_emulator
+
+
 @pytest.fixture(scope="session")
 def script() -> Script:
     """Run a script after the common beginning, and return what it hands to ``report(**values)``."""

@@ -44,11 +44,6 @@ report(
 
 
 @pytest.fixture(scope="module")
-def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
-    return own_emulator
-
-
-@pytest.fixture(scope="module")
 def said(sdk: Any) -> dict[str, Any]:
     return sdk(SCRIPT)
 

@@ -72,11 +72,6 @@ report(default_again=ws.get_default_datastore().name, unregistered=failure(lambd
 
 
 @pytest.fixture(scope="module")
-def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
-    return own_emulator
-
-
-@pytest.fixture(scope="module")
 def said(sdk: Any) -> dict[str, Any]:
     return sdk(SCRIPT)
 

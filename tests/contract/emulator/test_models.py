@@ -77,11 +77,6 @@ report(paged=[model.id for model in ModelsClient(ws.service_context).query(tags=
 
 
 @pytest.fixture(scope="module")
-def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
-    return own_emulator
-
-
-@pytest.fixture(scope="module")
 def said(sdk: Any) -> dict[str, Any]:
     return sdk(SCRIPT)
 

@@ -42,11 +42,6 @@ def content(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
-    return own_emulator
-
-
-@pytest.fixture(scope="module")
 def said(sdk: Any) -> dict[str, Any]:
     return sdk(SCRIPT)
 

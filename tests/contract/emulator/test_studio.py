@@ -67,12 +67,6 @@ report(
 
 
 @pytest.fixture(scope="module")
-def emulator(own_emulator: ServedEmulator) -> ServedEmulator:
-    """All its pages are looked at: they are to be few."""
-    return own_emulator
-
-
-@pytest.fixture(scope="module")
 def scene(pipeline_sdk: Sdk) -> dict[str, Any]:
     made = pipeline_sdk(SCENE)
     assert made["status"] == "Failed"
