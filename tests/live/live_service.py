@@ -123,7 +123,7 @@ class LiveService:
             error_threshold=0,
             process_count_per_node=1,
             run_max_try=1,
-            run_invocation_timeout=1000,
+            run_invocation_timeout=4000,
             arguments=["--gate", Parameter("gate", "open"), "--seconds", Parameter("seconds", "0")],
         )
         published = publishing.publish(self.session, BatchPipeline(name, step), python=sys.executable)

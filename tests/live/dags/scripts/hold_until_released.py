@@ -10,7 +10,7 @@ parser.add_argument("--seconds", type=float, default=0.0)
 options, _ = parser.parse_known_args()
 
 #: A forgotten run ends by itself.
-LONGEST = 900.0
+LONGEST = 3600
 
 
 def run(mini_batch):
