@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes: tests of one module stay together, and those that share an Airflow (see tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Without bytecode files every Airflow process compiles everything again: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE

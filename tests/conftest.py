@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from trust import trusting_only
+from xdist.scheduler import LoadScopeScheduling
 
 from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk, serving
 
@@ -48,16 +49,24 @@ def report(**values):
 _TOGETHER = ("live", "e2e")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+class _Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each process whole modules, and the folders whose tests share an Airflow as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return next((folder for folder in _TOGETHER if folder in path.parts), str(path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share out the tests when several processes run them."""
+    return _Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when several processes run them: those that share something costly."""
-    together: dict[str, list[pytest.Item]] = {folder: [] for folder in _TOGETHER}
-    for item in items:
-        path = item.path.relative_to(_TESTS)
-        group = path.parts[0] if path.parts[0] in _TOGETHER else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
-        together.setdefault(group, []).append(item)
-    items[:] = [item for group in together.values() for item in group]
+    """Begin with what takes longest."""
+    ranks = {_TESTS / folder: rank for rank, folder in enumerate(_TOGETHER)}
+    items.sort(key=lambda item: ranks.get(item.path.parent, len(ranks)))
 
 
 @pytest.fixture(scope="module")
