@@ -114,7 +114,31 @@ class AzureMLScheduledRunTrigger(_ChangeTrigger):
         return ScheduledRuns(self.schedule_id)
 
 
-class AzureMLBlobChangeTrigger(_ChangeTrigger):
+class _Folder:
+    """What names the blobs of a folder, for both kinds of triggers."""
+
+    datastore: str
+    path: str
+    recursive: bool
+    matching: str
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {
+            "datastore": self.datastore,
+            "path": self.path,
+            "recursive": self.recursive,
+            "matching": self.matching,
+        }
+
+    def blobs(self) -> Source:
+        """The blobs of the folder."""
+        from airflow_provider_amlbatch.aml.changes import ChangedBlobs
+
+        return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
+
+
+class AzureMLBlobChangeTrigger(_Folder, _ChangeTrigger):
     """Fire when a blob is new or has changed.
 
     :param datastore: a datastore on Azure blob storage.
@@ -134,20 +158,9 @@ class AzureMLBlobChangeTrigger(_ChangeTrigger):
         self.recursive = recursive
         self.matching = matching
 
-    def arguments(self) -> dict[str, Any]:
-        """What names the list."""
-        return {
-            "datastore": self.datastore,
-            "path": self.path,
-            "recursive": self.recursive,
-            "matching": self.matching,
-        }
-
     def source(self) -> Source:
         """The blobs of the folder."""
-        from airflow_provider_amlbatch.aml.changes import ChangedBlobs
-
-        return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
+        return self.blobs()
 
 
 class _ChangeEventTrigger(BaseEventTrigger):
@@ -246,7 +259,7 @@ class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
         return ScheduledRuns(find_schedule(session, self.schedule).id)
 
 
-class AzureMLBlobChangeEventTrigger(_ChangeEventTrigger):
+class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
     """Make an asset event for each blob that is new or changed; its ``payload`` is ``{"datastore", "path"}``.
 
     :param datastore: a datastore on Azure blob storage.
@@ -274,21 +287,10 @@ class AzureMLBlobChangeEventTrigger(_ChangeEventTrigger):
         self.recursive = recursive
         self.matching = matching
 
-    def arguments(self) -> dict[str, Any]:
-        """What names the list."""
-        return {
-            "datastore": self.datastore,
-            "path": self.path,
-            "recursive": self.recursive,
-            "matching": self.matching,
-        }
-
     def source(self, session: Session) -> Source:
         """Watch the folder."""
         del session
-        from airflow_provider_amlbatch.aml.changes import ChangedBlobs
-
-        return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
+        return self.blobs()
 
 
 async def _session(azureml_conn_id: str) -> Session:

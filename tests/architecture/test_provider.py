@@ -133,6 +133,8 @@ def _needed(trigger: type) -> dict[str, inspect.Parameter]:
     for owner in trigger.__mro__:
         if not owner.__module__.startswith(PACKAGE):
             break
+        if "__init__" not in vars(owner):
+            continue
         parameters = inspect.signature(owner).parameters
         needed |= {
             name: one for name, one in parameters.items() if one.default is one.empty and one.kind != one.VAR_KEYWORD
