@@ -7,23 +7,13 @@ import sys  # the SDK works in a process of its own: in this one it may know ano
 from pathlib import Path
 
 from airflow.sdk import DAG
+from seed import ENDPOINT, SCORE
 
 from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOperator
 from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator
-from airflow_provider_amlbatch.sdk.spec import BatchPipeline, Compute, Environment, Input, Output, ParallelRun
+from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
 SAMPLE = Path(os.environ.get("AMLBATCH_DEMO", ".demo/sample")).absolute()
-
-score = ParallelRun(
-    name="score",
-    source_directory=Path(__file__).parents[3] / "dags" / "scoring",
-    entry_script="score_breast_cancer.py",
-    inputs=[Input("patients", path="breast-cancer/patient-00*.csv", parameter="folder")],
-    output=Output("predictions"),
-    environment=Environment("breast-cancer", pip_packages=["azureml-defaults", "scikit-learn", "joblib"]),
-    compute_target=Compute("cpu-cluster", vm_size="STANDARD_D2_V2", max_nodes=2),
-    error_threshold=0,
-)
 
 with DAG("publish_for_schedules", schedule=None):
     AzureMLRegisterModelOperator(
@@ -33,7 +23,7 @@ with DAG("publish_for_schedules", schedule=None):
         sdk_python=sys.executable,
     ) >> AzureMLPublishPipelineOperator(
         task_id="publish",
-        pipeline=BatchPipeline("score-patients", score),
-        endpoint="score-patients",
+        pipeline=BatchPipeline(ENDPOINT, SCORE),
+        endpoint=ENDPOINT,
         sdk_python=sys.executable,
     )
