@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from polling import wait_for
 
 from airflow_provider_amlbatch.aml.pipelines import PipelineRun
 from airflow_provider_amlbatch.aml.recurrence import ScheduleRecurrence
@@ -63,13 +63,14 @@ def schedule(session: Session, name: str, rule: ScheduleRecurrence, **more: Any)
 
 def runs(session: Session, name: str, count: int) -> list[PipelineRun]:
     """Runs of a schedule, oldest first, once there are so many."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def look() -> list[PipelineRun] | None:  # the emulator fires on its own
         found = session.send(list_runs_of_schedule(find_schedule(session, name).id))[::-1]
-        if len(found) >= count or time.monotonic() > deadline:
-            assert len(found) == count
-            return found
-        time.sleep(0.2)  # the emulator fires on its own
+        return found if len(found) >= count else None
+
+    found = wait_for(f"{count} runs of {name}", look, 30)
+    assert len(found) == count
+    return found
 
 
 def add_bundle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
