@@ -50,12 +50,8 @@ def live_airflow(
 ) -> Iterator[LiveAirflow]:
     """Airflow."""
     variables = live_service.environment | gallery.environment(DAGS) | {"AIRFLOW_VAR_LIVE_PIPELINE": live_pipeline}
-    airflow = LiveAirflow(tmp_path_factory.mktemp("live-airflow"), variables)
-    try:
-        airflow.start()
+    with LiveAirflow(tmp_path_factory.mktemp("live-airflow"), variables) as airflow:
         yield airflow
-    finally:
-        airflow.stop()
 
 
 @pytest.fixture

@@ -52,6 +52,17 @@ class LiveAirflow:
 
     # --- its processes ------------------------------------------------------------------------------------------
 
+    def __enter__(self) -> LiveAirflow:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         """Start all parts and return when they are healthy."""
         local_airflow.migrate(self._env, self.home / "migrate.log")

@@ -48,12 +48,8 @@ def airflow(
     }
     if database:
         variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
-    loaded = LiveAirflow(tmp_path_factory.mktemp("load-airflow"), variables)
-    try:
-        loaded.start()
+    with LiveAirflow(tmp_path_factory.mktemp("load-airflow"), variables) as loaded:
         yield loaded
-    finally:
-        loaded.stop()
 
 
 class Watched:
