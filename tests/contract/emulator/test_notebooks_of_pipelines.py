@@ -83,7 +83,7 @@ hourly = Schedule.create(ws, name="hourly", pipeline_id=labeled.id, experiment_n
                          pipeline_parameters={"label": "x"}, wait_for_provisioning=True)
 deadline = time.time() + 60
 while hourly.get_last_pipeline_run() is None and time.time() < deadline:
-    time.sleep(0.2)
+    time.sleep(0.2)  # between two looks: the SDK cannot wait for a schedule to fire
 hourly.disable(wait_for_provisioning=True)
 fired = hourly.get_last_pipeline_run()
 fired.wait_for_completion(show_output=False)

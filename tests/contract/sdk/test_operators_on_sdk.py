@@ -35,6 +35,7 @@ from airflow_provider_amlbatch.testing import ServedEmulator, run_sdk
 
 GOOD = "def run(mini_batch):\n    return [open(name).read() for name in mini_batch]\n"
 BAD = GOOD.replace("return", "raise ValueError('this file is not for me')\n    return")
+# Still running when it is killed; nothing waits for its end.
 SLOW = "import time\n" + GOOD.replace("return", "time.sleep(120)\n    return")
 UPLOAD = """
 import pathlib
