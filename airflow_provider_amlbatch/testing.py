@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_amlbatch.aml.sdk_python import sdk_python
+
 if TYPE_CHECKING:  # the plugin is imported by every pytest run, so nothing heavy comes with it
     import requests
 
@@ -119,7 +121,7 @@ def run_sdk(
         }
         (folder / "config.json").write_text(json.dumps(config))
         done = subprocess.run(
-            [sys.executable, "-c", script],
+            [sdk_python() or sys.executable, "-c", script],
             env={**os.environ, **env, "HOME": home},
             cwd=folder,
             timeout=timeout,

@@ -1,7 +1,8 @@
 """Run the tests that need no running Airflow on several versions of Airflow and of Python.
 
 Each combination gets an environment of its own below ``.matrix/``. Its pins are those of ``constraints.txt``; what
-another Airflow wants otherwise stands in ``airflow-<version>.txt`` beside this file. Interpreters are taken from the
+another Airflow or Python wants otherwise stands in ``airflow-<version>.txt`` and ``python-<version>.txt`` beside this
+file. Where the SDK has no release, it is that of an environment with Python 3.11. Interpreters are taken from the
 ``PATH`` and from pyenv; a combination without one is skipped by name.
 """
 
@@ -21,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 AIRFLOWS = ("3.1", "3.2", "3.3")
 PYTHONS = ("3.11", "3.12", "3.13")
-#: azureml-train-automl-client, which the SDK's steps need, has no release for these.
-WITHOUT_SDK = ("3.12", "3.13")
+#: The SDK's steps need azureml-train-automl-client, which has no release for a newer one.
+SDK_PYTHON = "3.11"
 TESTS = ("tests/unit", "tests/architecture/test_provider.py", "tests/e2e")
 
 
@@ -49,8 +50,11 @@ class Combination:
     def pins(self) -> str:
         """One requirement a line."""
         pins = _pins(REPOSITORY / "constraints.txt")
-        if (differing := HERE / f"airflow-{self.airflow}.txt").exists():
-            pins |= _pins(differing)
+        for name in (f"airflow-{self.airflow}.txt", f"python-{self.python}.txt"):
+            if (differing := HERE / name).exists():
+                pins |= _pins(differing)
+        if self.python != SDK_PYTHON:
+            pins = {name: pin for name, pin in pins.items() if not name.startswith("azureml")}
         return "".join(f"{pin}\n" for pin in pins.values())
 
 
@@ -88,13 +92,17 @@ def set_up(combination: Combination, python: str) -> None:
     wanted.rename(installed)
 
 
-def run_tests(combination: Combination, tests: list[str]) -> str:
-    """Run the tests and return how they ended, in a few words."""
+def run_tests(combination: Combination, tests: list[str], sdk: Combination) -> str:
+    """Run the tests and return how they ended, in a few words.
+
+    :param sdk: the combination whose Python has the SDK.
+    """
     log = combination.folder / "tests.log"
     started = time.monotonic()
     with open(log, "wb") as output:
         command = [combination.interpreter, "-m", "pytest", "-p", "no:cacheprovider", *tests]
-        code = subprocess.run(command, cwd=REPOSITORY, stdout=output, stderr=output).returncode
+        environment = os.environ | ({} if sdk == combination else {"AMLBATCH_SDK_PYTHON": sdk.interpreter})
+        code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output).returncode
     closing = log.read_text(errors="replace").strip().splitlines()[-1].strip("= ")
     minutes = (time.monotonic() - started) / 60
     return f"{closing} ({minutes:.1f} min)" if code == 0 else f"FAILED: {closing}; see {log.relative_to(REPOSITORY)}"
@@ -113,14 +121,15 @@ def main() -> int:
         if python is None:
             print(f"{combination}: skipped, this machine has no Python {combination.python}", flush=True)
             continue
-        if combination.python in WITHOUT_SDK:
-            print(
-                f"{combination}: skipped, the Azure ML SDK has no release for Python {combination.python}", flush=True
-            )
+        sdk = Combination(combination.airflow, SDK_PYTHON)
+        sdk_python = find_interpreter(sdk.python)
+        if sdk_python is None:
+            print(f"{combination}: skipped, this machine has no Python {sdk.python} for the SDK", flush=True)
             continue
         try:
+            set_up(sdk, sdk_python)
             set_up(combination, python)
-            ended = run_tests(combination, list(asked.tests))
+            ended = run_tests(combination, list(asked.tests), sdk)
         except subprocess.CalledProcessError as error:
             ended = f"FAILED: {' '.join(map(str, error.cmd))}"
         failed |= ended.startswith("FAILED")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from airflow_provider_amlbatch.aml.errors import redact
+from airflow_provider_amlbatch.aml.sdk_python import sdk_python
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.sdk import errors
 from airflow_provider_amlbatch.sdk.errors import InterpreterError, SdkError, SpecError
@@ -33,10 +34,11 @@ def run(session: Session, verb: str, arguments: Mapping[str, Any], *, python: st
     :param session: reaches the workspace.
     :param verb: name of the work.
     :param arguments: JSON-safe.
-    :param python: path of an interpreter that has the SDK; None works in this process.
+    :param python: path of an interpreter that has the SDK; None is the one that the environment names, or this process.
     :raises SdkError: if the SDK refuses.
     :raises InterpreterError: if ``python`` cannot be started or ends without an answer.
     """
+    python = python or sdk_python()
     if python is not None:
         return _elsewhere(session, verb, arguments, python)
     from airflow_provider_amlbatch.sdk import work, workspace

@@ -94,7 +94,7 @@ def _import_sdk(session: Session) -> None:
         except ImportError as error:
             raise SdkError(
                 f"The Azure ML SDK cannot be imported ({error}). Install {_NEEDED}, "
-                "or name an interpreter that has them with sdk_python=."
+                "or name an interpreter that has them with sdk_python= or AMLBATCH_SDK_PYTHON."
             ) from None
     wanted = session.cloud
     logging.getLogger("azureml").setLevel(logging.WARNING)

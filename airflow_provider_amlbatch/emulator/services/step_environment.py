@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airflow_provider_amlbatch.aml.sdk_python import sdk_python
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.errors import BadRequest, Unsupported
 from airflow_provider_amlbatch.emulator.services.graph import EnvironmentDefinition
@@ -76,16 +77,18 @@ class StepEnvironment:
         }
 
 
-def interpreter(environment: EnvironmentDefinition, default: str = sys.executable) -> Interpreter:
+def interpreter(environment: EnvironmentDefinition, default: str | None = None) -> Interpreter:
     """Choose the Python that scores.
 
     An environment that manages its own dependencies and names an interpreter gets that one. Any other is scored with
-    the emulator's own, because nothing is built here.
+    the default, because nothing is built here.
 
     :param environment: ``environment`` of a run configuration.
+    :param default: None is the Python that has the SDK: the one that ``AMLBATCH_SDK_PYTHON`` names, or the emulator's.
     :raises BadRequest: if the interpreter that is named cannot be run.
     :raises Unsupported: if the environment is an image to be built.
     """
+    default = default or sdk_python() or sys.executable
     name = environment.name or "environment"
     docker = environment.docker
     if docker is not None and (docker.base_dockerfile or docker.build_context):

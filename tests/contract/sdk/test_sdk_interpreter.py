@@ -50,6 +50,16 @@ def test_an_interpreter_that_dies_is_told_with_code_and_last_words(opened: Sessi
     assert ("oops" in str(caught.value)) == (then != "die early")
 
 
+def test_the_environment_names_the_interpreter_when_the_task_does_not(
+    opened: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = """print(json.dumps({"result": {"id": "p"}}))"""
+    monkeypatch.setenv("AMLBATCH_SDK_PYTHON", spy(tmp_path, answer))
+    assert interpreter.run(opened, "publish", {}) == {"id": "p"}
+    with pytest.raises(InterpreterError, match="/no/such/python"):
+        interpreter.run(opened, "publish", {}, python="/no/such/python")
+
+
 def test_an_interpreter_that_is_not_there_is_named(opened: Session) -> None:
     with pytest.raises(InterpreterError, match=r"sdk_python='/no/such/python'.*No such file"):
         interpreter.run(opened, "publish", {}, python="/no/such/python")

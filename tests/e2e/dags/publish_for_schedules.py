@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys  # the SDK works in a process of its own: in this one it may know another emulator
+import sys
 from pathlib import Path
 
 from airflow.sdk import DAG
@@ -13,6 +13,8 @@ from airflow_provider_amlbatch.operators.models import AzureMLRegisterModelOpera
 from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
+#: The SDK works in a process of its own: in this one it may know another emulator.
+SDK_PYTHON = os.environ.get("AMLBATCH_SDK_PYTHON", sys.executable)
 SAMPLE = Path(os.environ.get("AMLBATCH_DEMO", ".demo/sample")).absolute()
 
 with DAG("publish_for_schedules", schedule=None):
@@ -20,10 +22,10 @@ with DAG("publish_for_schedules", schedule=None):
         task_id="register",
         model_name="breast-cancer",
         model_path=str(SAMPLE / "model.joblib"),
-        sdk_python=sys.executable,
+        sdk_python=SDK_PYTHON,
     ) >> AzureMLPublishPipelineOperator(
         task_id="publish",
         pipeline=BatchPipeline(ENDPOINT, SCORE),
         endpoint=ENDPOINT,
-        sdk_python=sys.executable,
+        sdk_python=SDK_PYTHON,
     )

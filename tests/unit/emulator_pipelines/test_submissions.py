@@ -79,6 +79,13 @@ def test_an_environment_that_names_an_interpreter_gets_it(tmp_path: Path) -> Non
         interpreter(python(str(tmp_path / "nothing")))
 
 
+def test_scripts_run_under_the_python_that_has_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AMLBATCH_SDK_PYTHON", raising=False)
+    assert interpreter(environment()).path == sys.executable
+    monkeypatch.setenv("AMLBATCH_SDK_PYTHON", "/opt/azureml/bin/python")
+    assert interpreter(environment()).path == "/opt/azureml/bin/python"
+
+
 def test_a_conda_environment_is_substituted_and_said_and_a_dockerfile_is_refused() -> None:
     conda = environment(python={"condaDependencies": {"dependencies": ["python=3.8"]}})
     chosen = interpreter(conda, default="/own")
