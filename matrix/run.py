@@ -100,7 +100,8 @@ def run_tests(combination: Combination, tests: list[str], sdk: Combination) -> s
     log = combination.folder / "tests.log"
     started = time.monotonic()
     with open(log, "wb") as output:
-        command = [combination.interpreter, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+        in_two = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]  # as the Makefile does
+        command = [combination.interpreter, "-m", "pytest", "-p", "no:cacheprovider", *in_two, *tests]
         environment = os.environ | ({} if sdk == combination else {"AMLBATCH_SDK_PYTHON": sdk.interpreter})
         code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output).returncode
     closing = log.read_text(errors="replace").strip().splitlines()[-1].strip("= ")
