@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
@@ -202,18 +204,29 @@ class _ChangeEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look again and again, and fire an event for each change."""
+        """Look again and again, and fire an event for each change.
+
+        No task could fail here, and Airflow starts a watcher that ends at once again. So it never ends: what Azure
+        refuses is said in the triggerer's log, and asked again in time, with the connection as it is then.
+        """
+        from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
+
         if self.asset_state_store is None:
             raise RuntimeError(f"{type(self).__name__} is for an AssetWatcher; a task uses the sensor.")
         store, key = self.asset_state_store, f"{_MARK}/{'/'.join(str(value) for value in self.arguments().values())}"
-        session = await _session(self.azureml_conn_id)
         kept = await store.aget(key)
         mark = self._first_mark() if kept is None else Watermark.from_json(kept)  # type: ignore[arg-type]
+        session: Session | None = None
         while True:
             if kept != mark.to_json():
                 kept = mark.to_json()
                 await store.aset(key, kept)
-            changes, overlap = await _unseen(lambda: self.source(session), session, mark)
+            try:
+                session = session or await _session(self.azureml_conn_id)
+                changes, overlap = await _unseen(partial(self.source, session), session, mark)
+            except (AzureMLBatchError, AirflowException) as error:
+                self.log.error("%s Looking again in %g seconds.", error, self.poll_interval)
+                session, changes, overlap = None, [], 0.0
             for change in changes:
                 yield TriggerEvent(change.value)
             if changes:

@@ -275,6 +275,27 @@ def test_a_watcher_makes_an_event_for_each_run_and_goes_on_after_a_restart(bench
     end(bench, "watched")
 
 
+def test_a_watcher_says_what_is_refused_and_looks_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    trigger = AzureMLScheduledRunEventTrigger("made-later", poll_interval=0.1, since=bench.now.isoformat())
+    trigger.asset_state_store = KeyedState()  # type: ignore[assignment]
+
+    said: list[str] = []
+
+    def make_it_then() -> None:
+        if said:
+            return
+        logged = capsys.readouterr().out
+        if "There is no schedule with the name or id 'made-later'" in logged:
+            said.append(logged)
+            hourly(bench, "made-later")
+            bench.move(HOUR)
+
+    found = asyncio.run(events(trigger, 1, make_it_then))
+    assert found == [run.id for run in bench.runs("made-later")]
+    assert "Looking again in 0.1 seconds." in said[0]
+    end(bench, "made-later")
+
+
 def test_a_blob_watcher_makes_an_event_for_each_change(bench: Bench) -> None:
     trigger = AzureMLBlobChangeEventTrigger(
         "workspaceblobstore", "watched-blobs", poll_interval=0.1, since=bench.now.isoformat()
