@@ -104,9 +104,10 @@ def run_tests(combination: Combination, tests: list[str], sdk: Combination) -> s
         command = [combination.interpreter, "-m", "pytest", "-p", "no:cacheprovider", *in_two, *tests]
         environment = os.environ | ({} if sdk == combination else {"AMLBATCH_SDK_PYTHON": sdk.interpreter})
         code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output).returncode
-    closing = log.read_text(errors="replace").strip().splitlines()[-1].strip("= ")
+    closing = re.findall(r"^=+ (.* in .*) =+$", log.read_text(errors="replace"), re.MULTILINE)
+    ended = closing[-1] if closing else f"ended with {code}"
     minutes = (time.monotonic() - started) / 60
-    return f"{closing} ({minutes:.1f} min)" if code == 0 else f"FAILED: {closing}; see {log.relative_to(REPOSITORY)}"
+    return f"{ended} ({minutes:.1f} min)" if code == 0 else f"FAILED: {ended}; see {log.relative_to(REPOSITORY)}"
 
 
 def main() -> int:

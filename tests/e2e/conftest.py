@@ -25,7 +25,7 @@ from sample import DATASTORE, Sample, make_sample, upload_rows
 
 @dataclass(frozen=True)
 class DagResult:
-    """How a DAG run ended: its state, the state of each task, and what each task returned."""
+    """How a DAG run ended: its state, the state of each task, and what each task returned: a mapped one a list."""
 
     state: str
     tasks: dict[str, str]
@@ -85,11 +85,16 @@ def _runner(emulator: ServedEmulator, patch: pytest.MonkeyPatch) -> Callable[...
         bag = DagBag(dag_folder=str(path))
         assert not bag.import_errors, bag.import_errors
         dag_run = bag.dags[dag_id].test(run_conf=run_conf, logical_date=logical_date)
-        instances = dag_run.get_task_instances()
+        instances = sorted(dag_run.get_task_instances(), key=lambda instance: instance.map_index)
+        returned: dict[str, Any] = {}
+        for instance in instances:
+            value = instance.xcom_pull(task_ids=instance.task_id, map_indexes=instance.map_index)
+            if instance.map_index < 0:
+                returned[instance.task_id] = value
+            else:
+                returned.setdefault(instance.task_id, []).append(value)
         return DagResult(
-            str(dag_run.state),
-            {instance.task_id: str(instance.state) for instance in instances},
-            {instance.task_id: instance.xcom_pull(task_ids=instance.task_id) for instance in instances},
+            str(dag_run.state), {instance.task_id: str(instance.state) for instance in instances}, returned
         )
 
     return run
