@@ -11,13 +11,14 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: help venv demo test unit e2e matrix dist lint format docs up down benchmarks clean
+.PHONY: help venv demo test unit slow e2e matrix dist lint format docs up down benchmarks clean
 
 help:
 	@echo "make demo        score real data through a real DAG against the embedded emulator"
 	@echo "make test        run the tests"
 	@echo "make unit        run the unit tests only"
-	@echo "make e2e         run every test, the slow ones too (many runs on a live Airflow)"
+	@echo "make slow        run the tests that take minutes (many runs on a live Airflow)"
+	@echo "make e2e         run every test: test, then slow"
 	@echo "make matrix      run what needs no running Airflow on other versions of Airflow and Python"
 	@echo "make dist        build wheel and sdist, install and test them in empty environments"
 	@echo "make lint        ruff, mypy --strict, import contracts"
@@ -45,8 +46,10 @@ test: $(READY)
 unit: $(READY)
 	$(PYTEST) tests/unit
 
-e2e: $(READY)
-	$(PYTEST) -m "slow or not slow"
+slow: $(READY)
+	$(PYTEST) -m slow
+
+e2e: test slow
 
 matrix:
 	@$(PYTHON) matrix/run.py
