@@ -189,6 +189,7 @@ if __name__ == "__main__":
     try:
         if parser.parse_args().down:
             up.stop()
+            print("Nothing runs any more. make up goes on with what lies in .up; without that folder it begins anew.")
         else:
             up.start()
             tell(up)
