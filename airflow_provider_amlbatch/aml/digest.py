@@ -18,6 +18,7 @@ from airflow_provider_amlbatch.aml.outcome import RunOutcome, error_of
 from airflow_provider_amlbatch.aml.outputs import NODE_ID, step_runs
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.aml.status import RunStatus
+from airflow_provider_amlbatch.aml.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class Counts:
 
     def __str__(self) -> str:
         return (
-            f"{self.items:,} items, {self.failed_items:,} failed; "
-            f"{self.mini_batches:,} mini-batches, {self.failed_mini_batches:,} failed"
+            f"{counted(self.items, 'item')}, {self.failed_items:,} failed; "
+            f"{counted(self.mini_batches, 'mini-batch')}, {self.failed_mini_batches:,} failed"
         )
 
 

@@ -15,6 +15,7 @@ from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
 from airflow_provider_amlbatch.aml.history import Run
 from airflow_provider_amlbatch.aml.outputs import step_runs
 from airflow_provider_amlbatch.aml.session import Session
+from airflow_provider_amlbatch.aml.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ class StepProgress:
     remaining: timedelta | None = None
 
     def __str__(self) -> str:
-        text = f"{self.processed:,} of {self.total:,} mini-batches"
+        text = f"{self.processed:,} of {counted(self.total, 'mini-batch')}"
         if self.failed_items:
-            text += f", {self.failed_items:,} items failed"
+            text += f", {counted(self.failed_items, 'item')} failed"
         if self.remaining and self.processed < self.total:
             text += f", about {_spoken(self.remaining)} left"
         return text

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_amlbatch.aml.history import PIPELINE_RUN, STEP_RUN, Run
+from airflow_provider_amlbatch.aml.words import counted, noun_for
 from airflow_provider_amlbatch.emulator.clock import Clock
 
 _KINDS = {PIPELINE_RUN: "Pipeline run", STEP_RUN: "Step run"}
@@ -34,6 +35,8 @@ def templates(clock: Clock) -> Environment:
         "size": size,
         "took": partial(took, clock=clock),
         "words": words,
+        "counted": counted,
+        "noun": noun_for,
     }
     return environment
 

@@ -93,7 +93,7 @@ def test_lines_for_a_job_that_takes_a_while(run_id: str) -> None:
         waited = worker.submit(hook.wait, run_id, 2)
         assert asyncio.run(fired(trigger))["status"] == "Completed"
         assert waited.result(60).succeeded
-    shown = re.compile(rf"Step 'slow': \d+ of {FILES} mini-batches, 1 items failed, about \d+ s left")
+    shown = re.compile(rf"Step 'slow': \d+ of {FILES} mini-batches, 1 item failed, about \d+ s left")
     for log in logs:
         told = [text for text in log.texts if "mini-batches" in text]
         assert told

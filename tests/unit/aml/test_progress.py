@@ -47,6 +47,7 @@ def test_the_latest_line_of_an_overview_counts(text: str, says: str) -> None:
 def test_failures_are_named() -> None:
     text = str(StepProgress(412, 2000, 3, timedelta(minutes=6)))
     assert text == "412 of 2,000 mini-batches, 3 items failed, about 6 min left"
+    assert str(StepProgress(0, 1, failed_items=1)) == "0 of 1 mini-batch, 1 item failed"
 
 
 class Job(ScriptedService):
