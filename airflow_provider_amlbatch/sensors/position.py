@@ -4,8 +4,9 @@ Airflow 3.3 and later keep state with an asset, which outlives DAG runs, retries
 mark lies there. What a task instance has picked lies in its own task state as well, so that a retry, or a task that is
 cleared later, hands on the same once more and not what is another's.
 
-Airflow 3.1 and 3.2 know no state. There the mark is an XCom of the sensor's latest DAG run. A retry is safe there too;
-but clearing an old DAG run picks what later runs have picked, and a deleted DAG run takes its mark with it.
+Airflow 3.1 and 3.2 know no state. There the mark is an XCom of the sensor's latest DAG run, which Airflow finds by
+logical dates. A retry is safe there too; but clearing an old DAG run picks what later runs have picked, and a deleted
+DAG run takes its mark with it.
 """
 
 from __future__ import annotations
@@ -109,16 +110,27 @@ class StatePosition:
 
 
 class XComPosition:
-    """Kept in an XCom of the sensor's latest DAG run, for Airflow 3.1 and 3.2."""
+    """Kept in an XCom of the sensor's latest DAG run, for Airflow 3.1 and 3.2.
+
+    :raises AirflowFailException: if the DAG run has no logical date. Databases disagree on where such a run comes among
+        the others, and one that is always the latest would have the same picked again and again.
+    """
 
     def __init__(self, context: Context) -> None:
-        self._ti: Any = context["ti"]
+        values: Any = context
+        if values.get("logical_date") is None:
+            raise AirflowFailException(
+                "This DAG run has no logical date, by which Airflow before 3.3 finds the position of the run before: "
+                "trigger it with one, or let a schedule start it."
+            )
+        self._ti = values["ti"]
 
     def mark(self) -> Watermark | None:
         """Read the mark of the latest DAG run before this one."""
         ti = self._ti
-        where = {"map_indexes": ti.map_index} if _is_mapped(ti) else {}
-        kept = ti.xcom_pull(task_ids=ti.task_id, key=POSITION, include_prior_dates=True, **where)
+        # Without an index Airflow gives a list of all that the runs before have kept.
+        index = ti.map_index if _is_mapped(ti) else -1
+        kept = ti.xcom_pull(task_ids=ti.task_id, key=POSITION, map_indexes=index, include_prior_dates=True)
         return None if kept is None else Watermark.from_json(kept)
 
     def picked(self) -> Picked | None:

@@ -121,7 +121,7 @@ def test_the_consumer_works_on_what_the_event_tells(run_example, sample):
     }
 
 
-@pytest.mark.skipif(AIRFLOW_VERSION < (3, 2), reason="there, dag.test() gives callbacks no exception")
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="there, dag.test() gives callbacks no exception")
 def test_people_are_told_which_run_failed_and_why(run_example, session, tmp_path):
     result = run_example("notify_on_failure")
 

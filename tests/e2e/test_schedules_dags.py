@@ -95,7 +95,7 @@ def test_the_mirror_collects_each_run_of_the_schedule_once(run_example, session,
     dag, options = DAGS / "mirror_azure_schedule.py", {"AMLBATCH_SCHEDULE": "mirrored", "AMLBATCH_SINCE": since}
     schedule(session, "mirrored", ScheduleRecurrence("Minute", 15))
     (first,) = runs(session, "mirrored", 1)
-    result = run_example(dag, "mirror_azure_schedule", **options)
+    result = run_example(dag, "mirror_azure_schedule", logical_date=datetime.now(UTC), **options)
     assert result.state == "success", result.tasks
     assert list(result.returned["started"]) == [first.id]
     assert result.returned["check"] == {first.id: 10}
@@ -104,7 +104,7 @@ def test_the_mirror_collects_each_run_of_the_schedule_once(run_example, session,
     emulator.clock.shift(timedelta(minutes=31))  # Airflow is down, and Azure goes on
     missed = [run.id for run in runs(session, "mirrored", 3)][1:]
     switch_schedule(session, find_schedule(session, "mirrored"), on=False)
-    result = run_example(dag, "mirror_azure_schedule", **options)
+    result = run_example(dag, "mirror_azure_schedule", logical_date=datetime.now(UTC), **options)
     assert result.state == "success", result.tasks
     assert list(result.returned["started"]) == missed
     assert result.returned["check"] == dict.fromkeys(missed, 10)
@@ -177,7 +177,11 @@ def test_what_arrives_is_scored_by_folder_and_only_what_arrived(run_example, ses
     deliver("monday", names[:3])
     deliver("tuesday", names[3:])
     container.upload_blob("incoming/readme.txt", b"not to be scored")
-    run = lambda: run_example(DAGS / "score_new_blobs.py", "score_new_blobs", AMLBATCH_SINCE=since)  # noqa: E731
+
+    def run() -> Any:
+        dag = DAGS / "score_new_blobs.py"
+        return run_example(dag, "score_new_blobs", logical_date=datetime.now(UTC), AMLBATCH_SINCE=since)
+
     result = run()
     assert result.state == "success", result.tasks
     assert result.returned["total"] == 5
@@ -190,3 +194,5 @@ def test_what_arrives_is_scored_by_folder_and_only_what_arrived(run_example, ses
     assert result.state == "success", result.tasks
     assert result.returned["changed"]["paths"] == [f"incoming/tuesday/{names[3]}"]
     assert result.returned["total"] == 2
+    deliver("monday", names[:1])  # the position of two runs before
+    assert run().returned["changed"]["paths"] == [f"incoming/monday/{names[0]}"]

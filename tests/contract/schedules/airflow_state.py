@@ -48,8 +48,10 @@ class AirflowState:
         """What a try of the sensor is given; Airflow drops a task instance's XComs when a try begins."""
         self.xcoms = {key: value for key, value in self.xcoms.items() if key[0] != run_id}
 
-        def pull(*, task_ids: str, key: str, include_prior_dates: bool) -> Any:
+        def pull(*, task_ids: str, key: str, map_indexes: int | None = None, include_prior_dates: bool) -> Any:
             runs = sorted(run for run, name in self.xcoms if name == key and run <= run_id)
+            if map_indexes is None and len(runs) > 1:
+                return [self.xcoms[run, key] for run in runs]
             return self.xcoms[runs[-1], key] if runs else None
 
         def push(key: str, value: Any) -> None:
@@ -59,7 +61,7 @@ class AirflowState:
             dag_id="mirror", task_id="sensor", run_id=run_id, map_index=-1, start_date=started,
             xcom_pull=pull, xcom_push=push,
         )  # fmt: skip
-        values: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=started)}
+        values: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=started), "logical_date": started}
         if self.knows_state:
             values["task_state_store"] = self.tasks.setdefault(run_id, KeyedState())
             values["asset_state_store"] = AssetStates(self.assets)
