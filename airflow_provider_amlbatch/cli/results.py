@@ -10,7 +10,7 @@ import click
 
 from airflow_provider_amlbatch.cli.connection import conn_id_option, session_of, told
 from airflow_provider_amlbatch.results.format import Kind
-from airflow_provider_amlbatch.results.reconcile import OnExtra, Reconcile
+from airflow_provider_amlbatch.results.reconcile import Match, OnExtra, Reconcile
 
 if TYPE_CHECKING:
     from airflow_provider_amlbatch.results.collect import Collected
@@ -33,6 +33,13 @@ def results() -> None:
 @click.option("--columns", help="Names of the columns, separated by commas.")
 @click.option("--input-path", help="Folder or glob of the inputs on a datastore: the rows are compared with it.")
 @click.option("--input-datastore", default="workspaceblobstore", show_default=True, help="Datastore of --input-path.")
+@click.option(
+    "--match",
+    type=click.Choice(get_args(Match)),
+    default="name",
+    show_default=True,
+    help="How inputs and rows are compared: last part of the path, that without its ending, or exactly.",
+)
 @click.option(
     "--require-complete",
     type=click.FloatRange(0, 1),
@@ -63,6 +70,7 @@ def show(
     columns: str | None,
     input_path: str | None,
     input_datastore: str,
+    match: Match,
     require_complete: float,
     on_extra: OnExtra,
     column: str | None,
@@ -80,7 +88,7 @@ def show(
     from airflow_provider_amlbatch.results.summary import distribution, write_chart
 
     form = ResultFormat.described(kind, delimiter, None if columns is None else columns.split(","))
-    strict = require_complete or on_extra == "error"
+    asked = input_path is not None or require_complete or on_extra == "error"
     waiting = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="amlbatch-") as folder, waiting.status("Reading …") as status:
         table = save or Path(folder, "table.parquet")
@@ -93,7 +101,7 @@ def show(
             files=files,
             format=form,
             inputs=None if input_path is None else Inputs(input_datastore, input_path),
-            reconcile=Reconcile(require_complete=require_complete, on_extra=on_extra) if strict else None,
+            reconcile=Reconcile(match=match, require_complete=require_complete, on_extra=on_extra) if asked else None,
             head=rows,
             progress=lambda read, _: status.update(f"{read:,} rows …"),
         ).collected

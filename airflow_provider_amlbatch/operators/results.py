@@ -13,7 +13,7 @@ from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
 from airflow_provider_amlbatch.results.errors import FormatError
 from airflow_provider_amlbatch.results.format import Kind, ResultFormat
-from airflow_provider_amlbatch.results.reconcile import Reconcile
+from airflow_provider_amlbatch.results.reconcile import Keep, Match, OnExtra, Reconcile
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,9 +47,11 @@ class AzureMLCollectResultsOperator(BaseOperator):
     :param input_path: folder or glob of the files that were to be scored; the rows are compared with it. (templated)
     :param input_datastore: datastore of ``input_path``. (templated)
     :param input_column: column that names the input; the first one when None.
+    :param match: how a file and a row's key are compared: ``name`` (last part of the path), ``stem`` (that without its
+        ending) or ``path`` (from the container's root).
     :param dedupe_on: columns that make rows duplicates of each other; ``input_column`` when None.
     :param keep: what becomes of duplicates, which Azure does not rule out: ``all`` (count them), ``first``, ``last`` or
-        ``error``.
+        ``error``. When left out they are counted if rows are compared with something, and not looked for otherwise.
     :param require_complete: True to fail when an input has no row, or the fraction of inputs that must have one.
         Without ``input_path``, the counts that the step posted say how many there were.
     :param on_extra: what becomes of a row whose key is no input: ``warn`` (count it) or ``error``.
@@ -92,10 +94,11 @@ class AzureMLCollectResultsOperator(BaseOperator):
         input_path: str | None = None,
         input_datastore: str = "workspaceblobstore",
         input_column: str | None = None,
+        match: Match = "name",
         dedupe_on: Sequence[str] | None = None,
-        keep: Literal["all", "first", "last", "error"] = "all",
+        keep: Keep | None = None,
         require_complete: bool | float = False,
-        on_extra: Literal["warn", "error"] = "warn",
+        on_extra: OnExtra = "warn",
         partition_by: Sequence[str] = (),
         head: int = 10,
         summary: bool = False,
@@ -119,6 +122,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
         self.input_path = input_path
         self.input_datastore = input_datastore
         self.input_column = input_column
+        self.match = match
         self.dedupe_on = dedupe_on
         self.keep = keep
         self.require_complete = require_complete
@@ -199,12 +203,13 @@ class AzureMLCollectResultsOperator(BaseOperator):
         return None if self.input_path is None else Inputs(self.input_datastore, self.input_path)
 
     def _reconcile(self) -> Reconcile | None:
-        if self.input_path is None and self.keep == "all" and not (self.dedupe_on or self.require_complete):
+        if self.input_path is None and self.keep is None and not (self.dedupe_on or self.require_complete):
             return None
         return Reconcile(
             input_column=self.input_column,
+            match=self.match,
             dedupe_on=None if self.dedupe_on is None else tuple(self.dedupe_on),
-            keep=self.keep,
+            keep=self.keep or "all",
             require_complete=self.require_complete,
             on_extra=self.on_extra,
         )

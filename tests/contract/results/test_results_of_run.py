@@ -171,6 +171,10 @@ def test_the_command_line_shows_rows_counts_problems_and_how_a_column_is_spread(
         (["--require-complete", "1"], "90.00% of the inputs have a row, 100.00% are required"),
         (["--input-path", "counted/0*.csv", "--on-extra", "error"], "27 keys are no input"),
         (["--on-extra", "error"], "on_extra='error' needs inputs"),
+        (
+            ["--input-path", "counted/*.csv", "--match", "path", "--require-complete", "1"],
+            "0.00% of the inputs have a row",
+        ),
     ],
 )
 def test_the_command_line_tells_what_is_wrong_in_one_line(

@@ -21,6 +21,7 @@ def collect(**options: Any) -> AzureMLCollectResultsOperator:
         ({"on_extra": "error"}, "needs input_path"),
         ({"on_extra": "fail", "keep": "first"}, "on_extra must be one of warn, error, not 'fail'"),
         ({"keep": "frist"}, "keep must be one of all, first, last, error, not 'frist'"),
+        ({"match": "nmae", "input_path": "a/"}, "match must be one of name, stem, path, not 'nmae'"),
         ({"require_complete": 95}, "a fraction, not 95"),
         ({"header": True}, "need kind"),
         ({"dtypes": {"a": "int64"}}, "need kind"),
