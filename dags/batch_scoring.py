@@ -1,7 +1,8 @@
 """The main job: register a model, publish a batch pipeline, invoke it over REST, wait, collect the predictions.
 
 ``make demo`` runs this DAG against the embedded emulator; with an ``azureml_default`` connection to a real workspace it
-runs there. ``AMLBATCH_DEMO`` names the folder that holds the trained model and takes the results.
+runs there. ``AMLBATCH_DEMO`` names the folder that holds the trained model; results go to ``results``
+beside it.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def tell(up: Up) -> None:
     print("There is   the model breast-cancer, 285 files to score, the pipeline endpoint score-patients, and the")
     print("           schedules score-patients (every quarter of an hour) and score-arrivals (for new files)")
     print("Try        the DAG scoring_on_demand: press Trigger, choose a threshold, and follow the link of its task")
-    print("           invoke; then notify_on_failure, which fails, and the log of its task invoke")
+    print("           score.invoke; then notify_on_failure, which fails, and the log of its task score.invoke")
     print(f'Shell      eval "$({local_airflow.BIN}/amlbatch emulator env --state {up.state})" leads the SDK there')
     print("Stop       make down")
 

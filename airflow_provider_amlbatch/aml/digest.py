@@ -117,7 +117,7 @@ def _broken_rule(session: Session, run_id: str, step: Run, counts: Counts | None
         return None
     if threshold is None or not 0 <= threshold < counts.failed_items:
         return None
-    return f"error_threshold {threshold:,} exceeded by {counts.failed_items:,} failed items."
+    return f"error_threshold {threshold:,} exceeded by {counted(counts.failed_items, 'failed item')}."
 
 
 def error_threshold(graph: Mapping[str, Any], node_id: str | None) -> int | None:

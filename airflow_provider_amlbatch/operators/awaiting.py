@@ -36,7 +36,7 @@ class AzureMLRunOperator(BaseOperator):
 
     A subclass starts the run in :meth:`execute`, behind :meth:`submitting`, and hands its id to :meth:`follow`.
 
-    :param azureml_conn_id: connection to the workspace.
+    :param azureml_conn_id: connection to the workspace. (templated)
     :param wait_for_completion: whether the task ends with the run, or as soon as the run is started.
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param poll_interval: seconds between two questions about the run; long waits stretch it by up to a half.

@@ -24,23 +24,23 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
 
     Give one of ``pipeline_id``, ``endpoint_url`` and ``pipeline_endpoint``.
 
-    :param experiment_name: the experiment that the run belongs to.
-    :param pipeline_id: id of a published pipeline.
-    :param endpoint_url: REST endpoint of a published pipeline or of a pipeline endpoint of this workspace.
-    :param pipeline_endpoint: name of a pipeline endpoint.
-    :param pipeline_endpoint_version: its version; the default version if left out.
-    :param parameters: pipeline parameters by name: texts, numbers, truth values.
+    :param experiment_name: the experiment that the run belongs to. (templated)
+    :param pipeline_id: id of a published pipeline. (templated)
+    :param endpoint_url: REST endpoint of a published pipeline or of a pipeline endpoint of this workspace. (templated)
+    :param pipeline_endpoint: name of a pipeline endpoint. (templated)
+    :param pipeline_endpoint_version: its version; the default version if left out. (templated)
+    :param parameters: pipeline parameters by name: texts, numbers, truth values. (templated)
     :param datasets: datasets by parameter name: ``"name"``, ``"name:version"``, or a mapping with ``name`` or ``id``
-        (and ``version``) or ``saved_id``.
+        (and ``version``) or ``saved_id``. (templated)
     :param data_paths: places on datastores by parameter name: ``"datastore/path"`` or a mapping with ``datastore`` and
-        ``path``.
+        ``path``. (templated)
     :param models: the models that the run scores with: ``"name"``, which means the version that is the latest at the
         submission, or ``"name:version"``. Kept among the run's tags, from where the collected table gets them; nothing
-        else follows, so hand the version to the script as well if it is to use that one.
-    :param description: text shown with the run.
-    :param display_name: name shown for the run.
-    :param tags: tags of the run, besides those that name the task.
-    :param properties: properties of the run; they cannot be changed later.
+        else follows, so hand the version to the script as well if it is to use that one. (templated)
+    :param description: text shown with the run. (templated)
+    :param display_name: name shown for the run. (templated)
+    :param tags: tags of the run, besides those that name the task. (templated)
+    :param properties: properties of the run; they cannot be changed later. (templated)
     :param continue_on_step_failure: whether steps go on that do not depend on a failed one.
     """
 

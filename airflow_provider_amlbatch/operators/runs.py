@@ -20,8 +20,8 @@ class AzureMLCancelRunOperator(BaseOperator):
 
     The result is whether there was anything to end.
 
-    :param run_id: the run.
-    :param azureml_conn_id: connection to the workspace.
+    :param run_id: the run. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     template_fields: Sequence[str] = ("run_id", "azureml_conn_id")
@@ -44,8 +44,8 @@ class AzureMLCancelRunOperator(BaseOperator):
 class AzureMLDisablePipelineOperator(BaseOperator):
     """Switch a published pipeline off, so that nobody can start a run of it any more.
 
-    :param pipeline_id: the published pipeline.
-    :param azureml_conn_id: connection to the workspace.
+    :param pipeline_id: the published pipeline. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     template_fields: Sequence[str] = ("pipeline_id", "azureml_conn_id")

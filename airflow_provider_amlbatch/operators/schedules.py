@@ -112,20 +112,22 @@ class AzureMLCreateScheduleOperator(_WantedSchedule):
 
     Give one of ``pipeline_id``, ``endpoint_url`` and ``pipeline_endpoint``; one of ``recurrence`` and ``datastore``.
 
-    :param schedule_name: name of the schedule.
-    :param experiment_name: the experiment that its runs belong to.
-    :param pipeline_id: id of a published pipeline.
-    :param endpoint_url: REST endpoint of a published pipeline or of a pipeline endpoint of this workspace.
+    :param schedule_name: name of the schedule. (templated)
+    :param experiment_name: the experiment that its runs belong to. (templated)
+    :param pipeline_id: id of a published pipeline. (templated)
+    :param endpoint_url: REST endpoint of a published pipeline or of a pipeline endpoint of this workspace. (templated)
     :param pipeline_endpoint: name of a pipeline endpoint; each run is of the version that is its default then.
+        (templated)
     :param recurrence: when it fires: a ``ScheduleRecurrence``, ours or the SDK's, or a mapping of its arguments.
-    :param datastore: blob datastore whose changed blobs fire it, one run each.
+    :param datastore: blob datastore whose changed blobs fire it, one run each. (templated)
     :param path_on_datastore: folder to watch, its sub-folders not included; the whole container's root if left out.
+        (templated)
     :param polling_interval: minutes between two looks; 5 if left out.
-    :param data_path_parameter_name: pipeline parameter that gets the path of the changed blob.
-    :param parameters: pipeline parameters of its runs.
-    :param description: text shown with its runs.
+    :param data_path_parameter_name: pipeline parameter that gets the path of the changed blob. (templated)
+    :param parameters: pipeline parameters of its runs. (templated)
+    :param description: text shown with its runs. (templated)
     :param continue_on_step_failure: whether steps go on that do not depend on a failed one.
-    :param azureml_conn_id: connection to the workspace.
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -188,15 +190,15 @@ class AzureMLUpdateScheduleOperator(_WantedSchedule):
 
     The result is ``{"id", "name", "status", "created", "changed"}``.
 
-    :param schedule: name or id of the schedule.
+    :param schedule: name or id of the schedule. (templated)
     :param recurrence: when it fires, as for :class:`AzureMLCreateScheduleOperator`.
     :param datastore: what it watches; ``path_on_datastore``, ``polling_interval`` and ``data_path_parameter_name`` are
-        replaced together with it.
-    :param experiment_name: the experiment that its runs belong to.
-    :param parameters: pipeline parameters of its runs, all of them.
-    :param description: text shown with its runs.
+        replaced together with it. (templated)
+    :param experiment_name: the experiment that its runs belong to. (templated)
+    :param parameters: pipeline parameters of its runs, all of them. (templated)
+    :param description: text shown with its runs. (templated)
     :param continue_on_step_failure: whether steps go on that do not depend on a failed one.
-    :param azureml_conn_id: connection to the workspace.
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     template_fields: Sequence[str] = (*_WantedSchedule.template_fields, "schedule")
@@ -243,8 +245,8 @@ class AzureMLDisableScheduleOperator(_SwitchSchedule):
     To move a schedule to Airflow, use ``amlbatch schedules takeover``, which also says which slot is the first of
     Airflow's. The result is ``{"id", "name", "status", "created", "changed"}``.
 
-    :param schedule: name or id of the schedule.
-    :param azureml_conn_id: connection to the workspace.
+    :param schedule: name or id of the schedule. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     on = False
@@ -255,8 +257,8 @@ class AzureMLEnableScheduleOperator(_SwitchSchedule):
 
     The result is ``{"id", "name", "status", "created", "changed"}``.
 
-    :param schedule: name or id of the schedule.
-    :param azureml_conn_id: connection to the workspace.
+    :param schedule: name or id of the schedule. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     """
 
     on = True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from airflow_provider_amlbatch.aml.words import counted
 from airflow_provider_amlbatch.results.errors import FormatError
 
 #: What is compared of a path: its last part, that without its ending, or all of it.
@@ -123,7 +124,7 @@ class Reconciliation:
             ),
             (self.extra, f"{self.extra or 0:,} keys are no input{first_few(self.extra_first)}"),
             (self.rejected, f"{self.rejected:,} rows could not be read and were left out"),
-            (job.failed_items, f"the job counts {job.failed_items or 0:,} failed items"),
+            (job.failed_items, f"the job counts {counted(job.failed_items or 0, 'failed item')}"),
         ]
         seen = self.rows + self.rejected
         if job.rows is not None and job.rows != seen:

@@ -37,8 +37,8 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
     A run that failed or was canceled fails the sensor at once and for good, or skips it with ``soft_fail``. The sensor
     never cancels a run: it did not start it.
 
-    :param run_id: the run.
-    :param azureml_conn_id: connection to the workspace.
+    :param run_id: the run. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker; ``poke_interval`` and ``timeout``
         count there too.
     :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.

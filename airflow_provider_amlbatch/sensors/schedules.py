@@ -165,10 +165,10 @@ class AzureMLScheduledRunSensor(_ChangeSensor):
 
     Use it in a DAG with ``max_active_runs=1``, such as one with ``schedule="@continuous"``.
 
-    :param schedule: name or id of the schedule.
+    :param schedule: name or id of the schedule. (templated)
     :param since: before the first pick of all, runs that were started earlier are passed over; an aware datetime or ISO
-        text. The start of the first DAG run if left out.
-    :param azureml_conn_id: connection to the workspace.
+        text. The start of the first DAG run if left out. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker; ``poke_interval`` and ``timeout``
         count there too.
     :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
@@ -220,15 +220,16 @@ class AzureMLBlobChangeSensor(_ChangeSensor):
 
     Use it in a DAG with ``max_active_runs=1``, such as one with ``schedule="@continuous"``.
 
-    :param datastore: a datastore on Azure blob storage.
-    :param path: the folder, from the container's root; the root if left out.
+    :param datastore: a datastore on Azure blob storage. (templated)
+    :param path: the folder, from the container's root; the root if left out. (templated)
     :param mode: ``one_batch`` or ``per_blob``.
     :param wait_mode: what other sensors call ``mode``: ``poke`` or ``reschedule``, when not deferrable.
     :param recursive: whether sub-folders count.
     :param matching: regular expression that a blob's path below the folder must match as a whole, such as ``.*[.]csv``.
+        (templated)
     :param since: before the first pick of all, what changed earlier is passed over; an aware datetime or ISO text. The
-        start of the first DAG run if left out.
-    :param azureml_conn_id: connection to the workspace.
+        start of the first DAG run if left out. (templated)
+    :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker.
     :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
     """

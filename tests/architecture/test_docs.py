@@ -51,8 +51,21 @@ def test_every_example_is_shown(site):
     pages = (page.read_text() for page in site.glob("*.html"))
     shown = html.unescape(re.sub(r"<[^>]+>", "", "".join(pages)))
     for dag in (REPOSITORY / "dags").glob("*.py"):
-        declaration = next(line for line in dag.read_text().splitlines() if "DAG(" in line and "import" not in line)
-        assert declaration.strip() in shown, dag.name  # the code itself, and not only its name
+        lines = [line.strip() for line in dag.read_text().splitlines() if "--8<--" not in line]
+        assert [line for line in lines if line not in shown] == [], dag.name
+
+
+def test_what_is_shown_of_the_tests_needs_nothing_else_of_them():
+    ours = {path.stem for path in (REPOSITORY / "tests").rglob("*.py")}
+    shown = [
+        REPOSITORY / name
+        for page in (REPOSITORY / "docs").glob("*.md")
+        for name in re.findall(r'--8<-- "(tests/[^":]+)', page.read_text())
+    ]
+    assert shown
+    for file in shown:
+        imported = set(re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.M))
+        assert imported & ours == set(), file
 
 
 def test_every_operator_is_described(site):

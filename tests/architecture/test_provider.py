@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_the_two_descriptions_of_the_connection_form_name_the_same_fields() -> N
 
     (connection,) = get_provider_info()["connection-types"]  # type: ignore[misc]
     assert set(connection["conn-fields"]) == set(SOURCES.values()) - {"login", "password"}
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [found for module in modules("operators", "sensors") for found in _public_classes(module)],
+    ids=lambda operator: operator.__name__,
+)
+def test_what_is_templated_says_so(operator: type) -> None:
+    fields = set(getattr(operator, "template_fields", ()))
+    told = dict(re.findall(r":param (\w+):(.*?)(?=:param |:raises |\n\n|\Z)", inspect.getdoc(operator) or "", re.S))
+    assert {name for name, text in told.items() if "(templated)" in text} == fields & set(told)
 
 
 def triggers() -> list[type]:

@@ -4,7 +4,10 @@
 import csv
 from pathlib import Path
 
-from airflow_names import DagBag
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # before Airflow 3.2
+    from airflow.models.dagbag import DagBag
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 
