@@ -196,7 +196,12 @@ class AzureMLBatchHook(BaseHook):
             kind = RunCanceledError if outcome.status is RunStatus.CANCELED else RunFailedError
             raise kind(digest, run_id=outcome.run_id)
         if on_reuse != "ignore":
-            self._check_reuse(outcome.run_id, on_reuse)
+            try:
+                self._check_reuse(outcome.run_id, on_reuse)
+            except AzureMLBatchError as error:
+                if on_reuse == "fail":
+                    raise
+                self.log.warning("Whether run %s computed anything new cannot be read: %s", outcome.run_id, error)
         self.log.info("Run %s completed.", outcome.run_id)
         return outcome.run_id
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from airflow_provider_amlbatch.aml.errors import (
     ArgumentError,
@@ -77,6 +77,7 @@ class AzureMLRunOperator(BaseOperator):
         self.settle_time = settle_time
         self._runs_to_cancel: Callable[[AzureMLBatchHook], list[str]] | None = None
         self._run_id: str | None = None
+        self._killed = False
 
     @cached_property
     def hook(self) -> AzureMLBatchHook:
@@ -84,15 +85,23 @@ class AzureMLRunOperator(BaseOperator):
         return AzureMLBatchHook(self.azureml_conn_id)
 
     def submitting(self, find: Callable[[AzureMLBatchHook], list[str]]) -> None:
-        """Say how to find the run that is about to be started, in case the task is killed before its id is known."""
+        """Say how to find the run that is about to be started, in case the task is killed before its id is known.
+
+        :raises AirflowException: if the task was killed already.
+        """
+        self._end_if_killed()
         self._runs_to_cancel = find
 
     def follow(self, context: Context, run_id: str) -> str:
         """Show the run in Airflow, and wait for it if that is wanted.
 
         :return: the run id.
+        :raises AirflowException: if the task was killed while it started the run.
         """
         self._runs_to_cancel = lambda _hook: [run_id]
+        if self._killed and self.cancel_on_kill:
+            self.hook.cancel_run(run_id)
+        self._end_if_killed()
         self._run_id = run_id
         link = self.hook.run_link(run_id)
         context["ti"].xcom_push(key=RUN_ID, value=run_id)
@@ -100,7 +109,7 @@ class AzureMLRunOperator(BaseOperator):
         self.log.info("Run %s: %s", run_id, link)
         if not self.wait_for_completion:
             return run_id
-        outcome = self.hook.look(run_id)
+        outcome = self._look(run_id)
         if outcome is None and self.deferrable:
             self._defer(context, run_id)
         return self.hook.conclude(outcome or self.hook.wait(run_id, self.poll_interval), self.on_reuse)
@@ -109,6 +118,9 @@ class AzureMLRunOperator(BaseOperator):
         """Go on after a deferral."""
         self._run_id = run_id = str(event["run_id"])
         if event["status"] == DEADLINE_PASSED:
+            outcome = self._look(run_id)  # it may have ended since the trigger last asked
+            if outcome is not None:
+                return self.hook.conclude(outcome, self.on_reuse)
             if self.cancel_on_kill:
                 self.hook.cancel_run(run_id)
             raise RunTimeoutError(
@@ -122,7 +134,11 @@ class AzureMLRunOperator(BaseOperator):
         return self.hook.conclude(RunOutcome.from_json(event), self.on_reuse)
 
     def on_kill(self) -> None:
-        """Cancel the run, if it was started and still goes on."""
+        """Cancel the run, if it was started and still goes on.
+
+        Airflow calls this in the middle of what the task does, and lets that go on until it kills the process.
+        """
+        self._killed = True
         if not self.cancel_on_kill or self._runs_to_cancel is None:
             return
         from airflow_provider_amlbatch.aml.session import Session
@@ -135,6 +151,20 @@ class AzureMLRunOperator(BaseOperator):
                 self.log.info("Run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
         except Exception:
             self.log.exception("The task was killed, and its run could not be canceled.")
+
+    def _end_if_killed(self) -> None:
+        if self._killed:
+            raise AirflowException("The task was killed while it was about to start its run.")
+
+    def _look(self, run_id: str) -> RunOutcome | None:
+        """Look once whether the run is over. What may pass is left to the wait, which bears it."""
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
+        try:
+            return self.hook.look(run_id)
+        except HICCUPS as error:
+            self.log.warning("The state of run %s cannot be read now: %s", run_id, error)
+            return None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         """Tell OpenLineage, where its provider is installed, what the run was given and where it writes."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -72,18 +73,20 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait as the sensor's mode says."""
         AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
-        return self._wait(context) if self.deferrable else super().execute(context)
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            return self._wait(context)
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            # What Airflow does for a sensor that pokes, and for one that is resumed.
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the run once. A hiccup of the service is no answer, and no failure either."""
         del context
-        try:
-            outcome = self.hook.look(self.run_id)
-        except AzureMLBatchError as error:
-            if not _passes(error):
-                raise
-            self.log.warning("Run %s could not be read; trying again. %s", self.run_id, error)
-            return False
+        outcome = self._look()
         if outcome is None:
             self._tell_progress()
             return False
@@ -94,7 +97,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
         if not isinstance(event, dict):  # dag.test() resumes even a task that its trigger has ended
             return self._wait(context)
         if event["status"] == DEADLINE_PASSED:
-            raise AirflowSensorTimeout(f"Run {self.run_id} was not over within timeout ({self.timeout} s).")
+            return self._wait(context)  # it may have ended since the trigger last asked
         if "error" in event:
             self.log.warning("The triggerer could not go on waiting for run %s: %s", self.run_id, event["error"])
             return self._wait(context)
@@ -114,8 +117,19 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             self._told = line
 
     def _wait(self, context: Context) -> str:
-        outcome = self.hook.look(self.run_id)
-        return self._defer(context) if outcome is None else self._conclude(outcome)
+        outcome = self._look()
+        if outcome is None:
+            self._defer(context)
+        return self._conclude(outcome)
+
+    def _look(self) -> RunOutcome | None:
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
+        try:
+            return self.hook.look(self.run_id)
+        except HICCUPS as error:
+            self.log.warning("Run %s could not be read; trying again. %s", self.run_id, error)
+            return None
 
     def _conclude(self, outcome: RunOutcome) -> str:
         try:
@@ -125,13 +139,15 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             raise AirflowFailException(str(error)) from error
 
     def _defer(self, context: Context) -> NoReturn:
-        started = context["ti"].start_date
+        deadline = context["ti"].start_date + timedelta(seconds=self.timeout)
+        if deadline <= datetime.now(UTC):
+            raise AirflowSensorTimeout(f"Run {self.run_id} was not over within timeout ({self.timeout} s).")
         self.defer(
             trigger=AzureMLPipelineRunTrigger(
                 run_id=self.run_id,
                 azureml_conn_id=self.azureml_conn_id,
                 poll_interval=self.poke_interval,
-                execution_deadline=(started + timedelta(seconds=self.timeout)).timestamp(),
+                execution_deadline=deadline.timestamp(),
                 not_before=time.time() + self.settle_time,
                 cancel_on_kill=False,
                 # An outlet's event is written by a worker only.
@@ -139,9 +155,3 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             ),
             method_name="execute_complete",
         )
-
-
-def _passes(error: AzureMLBatchError) -> bool:
-    from airflow_provider_amlbatch.aml.watcher import HICCUPS
-
-    return isinstance(error, HICCUPS)

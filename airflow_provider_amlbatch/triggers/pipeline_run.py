@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
@@ -107,7 +108,8 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
                 outcome = await asyncio.wrap_future(watched)
         except TimeoutError:
             return TriggerEvent({"run_id": self.run_id, "status": DEADLINE_PASSED})
-        except AzureMLBatchError as error:
+        except (AzureMLBatchError, AirflowException) as error:
+            # Also a connection that Airflow cannot read at this moment, of which it says that it is not defined.
             return TriggerEvent({"run_id": self.run_id, "status": "error", "error": str(error)})
         if self.ends_task and outcome.succeeded:
             return TaskSuccessEvent(xcoms={"return_value": self.run_id})
