@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,7 +22,15 @@ def main() -> None:
         sys.stdout = sys.stderr
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
         logging.getLogger("azure").setLevel(logging.WARNING)
-        _answer(json.load(sys.stdin), reply)
+        request = json.loads(sys.stdin.readline())
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+        _answer(request, reply)
+
+
+def _die_with_parent() -> None:
+    """End at once when the task's process is gone: its retry must not meet a submission that comes late."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def _answer(request: dict[str, Any], reply: TextIO) -> None:

@@ -60,6 +60,7 @@ def _elsewhere(session: Session, verb: str, arguments: Mapping[str, Any], python
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # a native library may write what is no UTF-8
             env=_environment(),
         )
     except OSError as error:
@@ -82,8 +83,9 @@ def _converse(process: subprocess.Popen[str], request: str) -> str:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(request)
-        process.stdin.close()
+        # One line; the stream stays open, and its end tells the other process that this one is gone.
+        process.stdin.write(f"{request}\n")
+        process.stdin.flush()
     except BrokenPipeError:
         pass  # it died early; its exit code and last words tell why
     return process.stdout.read()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ def spy(folder: Path, then: str) -> str:
     script.write_text(
         f"#!{sys.executable}\n"
         "import json, os, sys\n"
-        f"given = sys.stdin.read() if {then!r} != 'die early' else ''\n"
+        f"given = sys.stdin.readline() if {then!r} != 'die early' else ''\n"
         f"json.dump([sys.argv, dict(os.environ), given], open({str(folder / 'seen')!r}, 'w'))\n"
         f"{'sys.exit(3)' if then == 'die early' else then}\n"
     )
@@ -30,8 +32,6 @@ def spy(folder: Path, then: str) -> str:
 def test_secrets_travel_on_standard_input_only(
     opened: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import json
-
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://user:word@host/db")
     python = spy(tmp_path, """print(json.dumps({"result": {"id": "p"}}))""")
     assert interpreter.run(opened, "publish", {"digest": "d"}, python=python) == {"id": "p"}
@@ -58,6 +58,24 @@ def test_the_environment_names_the_interpreter_when_the_task_does_not(
     assert interpreter.run(opened, "publish", {}) == {"id": "p"}
     with pytest.raises(InterpreterError, match="/no/such/python"):
         interpreter.run(opened, "publish", {}, python="/no/such/python")
+
+
+def test_what_it_writes_need_not_be_text(opened: Session, tmp_path: Path) -> None:
+    # More than a pipe holds: it would wait for ever if nobody read on.
+    noise = "sys.stderr.buffer.write(bytes([0xE9]) * 200_000); sys.stderr.flush(); "
+    python = spy(tmp_path, noise + """print(json.dumps({"result": {"id": "p"}}))""")
+    assert interpreter.run(opened, "publish", {}, python=python) == {"id": "p"}
+
+
+def test_it_ends_with_the_task_that_started_it(opened: Session) -> None:
+    settings = opened.settings
+    request = {"verb": "submit", "arguments": {}, "conn_id": settings.conn_id, "connection": settings.to_json()}
+    child = Path(interpreter.__file__).with_name("child.py")
+    # The end of its input is all that it learns of a task that was killed.
+    done = subprocess.run(
+        [sys.executable, "-P", str(child)], input=f"{json.dumps(request)}\n", capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_an_interpreter_that_is_not_there_is_named(opened: Session) -> None:
