@@ -104,7 +104,8 @@ def run_sdk(
     """Run Python code that uses the Azure ML SDK in a process of its own, with a home directory of its own.
 
     The SDK reads its environment when it is imported and keeps caches in the home directory, so it is not imported
-    into the test's process. ``config.json`` for ``Workspace.from_config()`` lies in the working directory.
+    into the test's process. ``config.json`` for ``Workspace.from_config()`` lies in the working directory meanwhile;
+    one of your own is put back afterwards.
 
     :param env: variables of the emulator, such as ``emulator.environment``.
     :param cwd: working directory; by default an empty one.
@@ -119,16 +120,29 @@ def run_sdk(
             "resource_group": env["AZUREML_RESOURCE_GROUP"],
             "workspace_name": env["AZUREML_WORKSPACE_NAME"],
         }
-        (folder / "config.json").write_text(json.dumps(config))
-        done = subprocess.run(
-            [sdk_python() or sys.executable, "-c", script],
-            env={**os.environ, **env, "HOME": home},
-            cwd=folder,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with _for_a_while(folder / "config.json", json.dumps(config)):
+            done = subprocess.run(
+                [sdk_python() or sys.executable, "-c", script],
+                env={**os.environ, **env, "HOME": home},
+                cwd=folder,
+                timeout=timeout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
     if done.returncode != 0:
         raise AssertionError(f"The script ended with {done.returncode}.\n{done.stdout}\n{done.stderr}")
     return done
+
+
+@contextmanager
+def _for_a_while(file: Path, text: str) -> Iterator[None]:
+    before = file.read_bytes() if file.exists() else None
+    file.write_text(text)
+    try:
+        yield
+    finally:
+        if before is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.write_bytes(before)
