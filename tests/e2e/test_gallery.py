@@ -83,6 +83,7 @@ def test_each_store_has_its_own_run_and_table(run_example, sample, tmp_path):
         assert labels_by_file(tmp_path / "results" / "stores" / f"{store}.parquet") == wanted
 
 
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 2), reason="there, dag.test() counts mapped tasks by the DAG's first version")
 def test_a_single_store_is_no_special_case(run_example, tmp_path):
     result = run_example("score_many_stores", AMLBATCH_STORES="rome")
 
