@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_amlbatch.aml.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Change:
@@ -60,6 +62,12 @@ class Watermark:
         settled = max([self.settled, *(at - overlap for at in seen.values())])
         return Watermark(settled, {key: at for key, at in seen.items() if at > settled})
 
+    def common(self, other: Watermark) -> Watermark:
+        """Count as seen what both marks count as seen."""
+        older, newer = sorted((self, other), key=lambda mark: mark.settled)
+        both = {key: at for key, at in older.seen.items() if at <= newer.settled or key in newer.seen}
+        return Watermark(older.settled, both)
+
     def to_json(self) -> dict[str, Any]:
         """The mark as JSON-safe values."""
         return {"settled": self.settled, "seen": dict(self.seen)}
@@ -68,3 +76,22 @@ class Watermark:
     def from_json(cls, data: Mapping[str, Any]) -> Watermark:
         """Read what :meth:`to_json` wrote."""
         return cls(float(data["settled"]), {str(key): float(at) for key, at in data["seen"].items()})
+
+
+def read_since(since: datetime | str) -> datetime:
+    """Read the instant with which somebody wants to begin.
+
+    :param since: an aware datetime, or ISO 8601 text with an offset from UTC.
+    :raises ArgumentError: if it is neither.
+    """
+    if isinstance(since, datetime):
+        if since.tzinfo is None:
+            raise ArgumentError(f"since must be an aware datetime, not {since.isoformat()} without a time zone.")
+        return since
+    try:
+        instant = datetime.fromisoformat(since)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"since is {since!r}; it must be an instant in ISO 8601.") from None
+    if instant.tzinfo is None:
+        raise ArgumentError(f"since is {since!r}, which has no offset; write {instant.isoformat()}Z for UTC.")
+    return instant

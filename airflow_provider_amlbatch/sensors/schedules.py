@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError, AzureMLBatchError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
-from airflow_provider_amlbatch.aml.watermark import Change, Watermark
+from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.sensors.position import Picked, position_of
 from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, SETTLE_TIME
@@ -58,8 +58,8 @@ class _ChangeSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(since, datetime) and since.tzinfo is None:
-            raise ArgumentError(f"since must be an aware datetime, not {since.isoformat()} without a time zone.")
+        if isinstance(since, datetime):
+            read_since(since)  # a text may be a template, and is read when it is needed
         self.asset = Asset(asset_name)
         self.inlets = [*self.inlets, self.asset]
         self.since = since
@@ -150,7 +150,7 @@ class _ChangeSensor(BaseSensorOperator):
         position = position_of(context, self.asset)
         mark = position.mark()
         if mark is None:
-            mark = Watermark.since(_instant(self.since) or _begin(context))
+            mark = Watermark.since(_begin(context) if self.since is None else read_since(self.since))
             # Kept before anything is found: if this DAG run finds nothing, the next one begins where it began.
             position.move(mark)
         return mark
@@ -290,18 +290,6 @@ class AzureMLBlobChangeSensor(_ChangeSensor):
 
 def _longest_map() -> int:
     return int(conf.getint("core", "max_map_length", fallback=1024))
-
-
-def _instant(since: datetime | str | None) -> datetime | None:
-    if since is None or isinstance(since, datetime):
-        return since
-    try:
-        instant = datetime.fromisoformat(since)
-    except ValueError:
-        raise ArgumentError(f"since is {since!r}; it must be an instant in ISO 8601.") from None
-    if instant.tzinfo is None:
-        raise ArgumentError(f"since is {since!r}, which has no offset; write {since}Z for UTC.")
-    return instant
 
 
 def _begin(context: Context) -> datetime:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
-from airflow_provider_amlbatch.aml.watermark import Change, Watermark
+from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED
 
 if TYPE_CHECKING:
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessor, AssetStateStoreAccessors
+
     from airflow_provider_amlbatch.aml.changes import Source
     from airflow_provider_amlbatch.aml.session import Session
 
 _HERE = "airflow_provider_amlbatch.triggers.schedules"
 #: ``status`` of the event that says that there is something new.
 NEWS = "News"
-#: Key of a watcher's mark in the state of its asset.
+#: Key of a watcher's mark in the state of its asset, before a hash of the list.
 _MARK = "amlbatch_mark"
 
 
@@ -85,7 +89,8 @@ class _ChangeTrigger(BaseTrigger):
                     yield TriggerEvent({"status": DEADLINE_PASSED})
                     return
                 await asyncio.sleep(min(self.poll_interval, left))
-        except AzureMLBatchError as error:
+        except (AzureMLBatchError, AirflowException) as error:
+            # Also a connection that Airflow cannot read at this moment, of which it says that it is not defined.
             yield TriggerEvent({"status": "error", "error": str(error)})
         else:
             yield TriggerEvent({"status": NEWS})
@@ -170,9 +175,12 @@ class _ChangeEventTrigger(BaseEventTrigger):
 
     The position lies in the state of the watched asset and moves one look after the events were fired: Airflow stores
     them in between. So nothing is missed, and a triggerer that dies may fire the events of its last look once more.
+
+    Airflow makes one trigger of equal ones, and an event of it for each of their assets. So the position lies with each
+    of them. After a restart the watcher goes on where the last of them stands; one that has no position joins there.
     """
 
-    def __init__(self, azureml_conn_id: str, poll_interval: float, since: str | None) -> None:
+    def __init__(self, azureml_conn_id: str, poll_interval: float, since: datetime | str | None) -> None:
         if not hasattr(BaseEventTrigger, "shared_stream_key"):
             raise RuntimeError(
                 f"{type(self).__name__} keeps its position with the watched asset, which needs Airflow 3.3 or later; "
@@ -181,7 +189,8 @@ class _ChangeEventTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.azureml_conn_id = azureml_conn_id
         self.poll_interval = poll_interval
-        self.since = since
+        # As text, which is what Airflow stores and compares.
+        self.since = None if since is None else read_since(since).isoformat()
 
     def arguments(self) -> dict[str, Any]:
         """What names the list."""
@@ -213,14 +222,16 @@ class _ChangeEventTrigger(BaseEventTrigger):
 
         if self.asset_state_store is None:
             raise RuntimeError(f"{type(self).__name__} is for an AssetWatcher; a task uses the sensor.")
-        store, key = self.asset_state_store, f"{_MARK}/{'/'.join(str(value) for value in self.arguments().values())}"
-        kept = await store.aget(key)
-        mark = self._first_mark() if kept is None else Watermark.from_json(kept)  # type: ignore[arg-type]
+        states, key = _states_of(self.asset_state_store), self._key()
+        kept: list[Any] = [await state.aget(key) for state in states]
+        marks = [Watermark.from_json(one) for one in kept if one is not None]
+        mark = reduce(Watermark.common, marks) if marks else self._first_mark()
         session: Session | None = None
         while True:
-            if kept != mark.to_json():
-                kept = mark.to_json()
-                await store.aset(key, kept)
+            if any(one != mark.to_json() for one in kept):
+                for state in states:
+                    await state.aset(key, mark.to_json())
+                kept = [mark.to_json()]
             try:
                 session = session or await _session(self.azureml_conn_id)
                 changes, overlap = await _unseen(partial(self.source, session), session, mark)
@@ -233,8 +244,13 @@ class _ChangeEventTrigger(BaseEventTrigger):
                 mark = mark.advanced(changes, overlap)
             await asyncio.sleep(self.poll_interval)
 
+    def _key(self) -> str:
+        """Name the list in an asset's state. A hash: a path of a blob is longer than Airflow's keys may be."""
+        watched = json.dumps({"azureml_conn_id": self.azureml_conn_id, **self.arguments()}, sort_keys=True)
+        return f"{_MARK}/{sha256(watched.encode()).hexdigest()[:40]}"
+
     def _first_mark(self) -> Watermark:
-        return Watermark.since(datetime.now(UTC) if self.since is None else datetime.fromisoformat(self.since))
+        return Watermark.since(datetime.now(UTC) if self.since is None else read_since(self.since))
 
 
 class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
@@ -247,7 +263,9 @@ class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
     :param schedule: name or id of the schedule.
     :param azureml_conn_id: the connection.
     :param poll_interval: seconds between two looks.
-    :param since: ISO instant; runs that were started earlier are passed over. The first look if left out.
+    :param since: runs that were started earlier are passed over; an aware datetime or ISO text. The first look if left
+        out.
+    :raises ArgumentError: if ``since`` is no instant, or one without an offset from UTC.
     """
 
     def __init__(
@@ -255,7 +273,7 @@ class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
         schedule: str,
         azureml_conn_id: str = DEFAULT_CONNECTION,
         poll_interval: float = 60.0,
-        since: str | None = None,
+        since: datetime | str | None = None,
     ) -> None:
         super().__init__(azureml_conn_id, poll_interval, since)
         self.schedule = schedule
@@ -281,7 +299,8 @@ class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
     :param matching: regular expression that a blob's path below the folder must match as a whole.
     :param azureml_conn_id: the connection.
     :param poll_interval: seconds between two looks.
-    :param since: ISO instant; what changed earlier is passed over. The first look if left out.
+    :param since: what changed earlier is passed over; an aware datetime or ISO text. The first look if left out.
+    :raises ArgumentError: if ``since`` is no instant, or one without an offset from UTC.
     """
 
     def __init__(
@@ -292,7 +311,7 @@ class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
         matching: str = ".*",
         azureml_conn_id: str = DEFAULT_CONNECTION,
         poll_interval: float = 60.0,
-        since: str | None = None,
+        since: datetime | str | None = None,
     ) -> None:
         super().__init__(azureml_conn_id, poll_interval, since)
         self.datastore = datastore
@@ -304,6 +323,15 @@ class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
         """Watch the folder."""
         del session
         return self.blobs()
+
+
+def _states_of(watched: AssetStateStoreAccessors) -> Sequence[AssetStateStoreAccessor | AssetStateStoreAccessors]:
+    """The state of each asset that a trigger is for.
+
+    Airflow hands the trigger all of them, but tells it no names to ask for them by, and lists them only in a private
+    attribute. Should another Airflow not have that: of one asset, ``watched`` is the state itself.
+    """
+    return [*getattr(watched, "_by_name", {}).values()] or [watched]
 
 
 async def _session(azureml_conn_id: str) -> Session:

@@ -42,9 +42,9 @@ class Arrivals:
         for name in names:
             self._container.upload_blob(f"arriving/{name}", name.encode(), overwrite=True)
 
-    def told(self) -> Counter[str]:
-        """How many events there are for each file."""
-        return Counter(Path(payload["path"]).name for payload in payloads(self._airflow, "live-arrivals"))
+    def told(self, asset: str = "live-arrivals") -> Counter[str]:
+        """How many events of an asset there are for each file."""
+        return Counter(Path(payload["path"]).name for payload in payloads(self._airflow, asset))
 
     def wait_for(self, *names: str) -> None:
         """Wait until all of these have been told, and until the watcher has kept that it told them."""
@@ -86,6 +86,7 @@ def test_each_blob_is_told_once_whatever_dies(airflow: LiveAirflow, live_service
 
     expected = {"a": 2, "b": 1, "while-nobody-looked": 1, "after-the-outage": 1}
     assert arrivals.told() == expected
+    assert arrivals.told("live-audited") == expected
     wait_for("runs for all events", lambda: handed_on(airflow).total() >= sum(expected.values()))
     assert handed_on(airflow) == expected
 

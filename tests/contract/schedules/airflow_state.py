@@ -8,7 +8,18 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
-from airflow.providers.common.compat.sdk import Context
+from airflow.providers.common.compat.sdk import Asset, Context
+from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.execution_time.comms import (
+    AssetStateStoreResult,
+    ErrorResponse,
+    GetAssetStateStoreByName,
+    SetAssetStateStoreByName,
+)
+from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+#: So long a key may be in Airflow's database.
+LONGEST_KEY = 512
 
 
 class KeyedState:
@@ -23,6 +34,7 @@ class KeyedState:
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         """Keep a value."""
+        assert len(key) <= LONGEST_KEY, f"Airflow's database takes no key of {len(key)} characters."
         self._kept[key] = json.dumps(value)
 
     async def aget(self, key: str) -> Any:
@@ -76,3 +88,30 @@ class AssetStates:
 
     def __getitem__(self, asset: Any) -> KeyedState:
         return self._assets.setdefault(asset.name, KeyedState())
+
+
+class StateSupervisor:
+    """What keeps the states of assets for a triggerer: the other end of Airflow's own accessors."""
+
+    def __init__(self) -> None:
+        self.assets: dict[str, KeyedState] = {}
+
+    def accessors(self, *names: str) -> AssetStateStoreAccessors:
+        """What the triggerer hands to a trigger that watches for these assets."""
+        return AssetStateStoreAccessors(inlets=[Asset(name) for name in names])
+
+    def send(self, message: Any) -> None:
+        """Airflow tells which words of a connection its logs must not show."""
+
+    async def asend(self, message: Any) -> Any:
+        """Answer an accessor."""
+        if isinstance(message, SetAssetStateStoreByName):
+            self.assets.setdefault(message.name, KeyedState()).set(message.key, message.value)
+        if isinstance(message, GetAssetStateStoreByName):
+            kept = self.assets.setdefault(message.name, KeyedState()).get(message.key)
+            return (
+                ErrorResponse(error=ErrorType.ASSET_STORE_NOT_FOUND)
+                if kept is None
+                else AssetStateStoreResult(value=kept)
+            )
+        return None

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Context, PokeReturnValue, TaskDeferred
-from airflow_state import AirflowState, KeyedState
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    Context,
+    PokeReturnValue,
+    TaskDeferred,
+)
+from airflow_state import AirflowState, KeyedState, StateSupervisor
 from schedule_bench import Bench
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError, NotFoundError
@@ -196,6 +204,35 @@ def test_a_mode_of_other_sensors_is_refused_with_the_way_out() -> None:
     assert AzureMLBlobChangeSensor(task_id="s", datastore="d", wait_mode="reschedule").reschedule
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda since: AzureMLScheduledRunEventTrigger("weekly", since=since),
+        lambda since: AzureMLBlobChangeEventTrigger("store", "incoming", since=since),
+    ],
+    ids=["runs", "blobs"],
+)
+def test_a_watcher_refuses_a_beginning_that_is_no_instant_when_it_is_made(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentError, match="since is 'yesterday'; it must be an instant in ISO 8601"):
+        make("yesterday")
+    with pytest.raises(ArgumentError, match="since is '2026-01-01', which has no offset"):
+        make("2026-01-01")
+    with pytest.raises(ArgumentError, match="since must be an aware datetime, not 2026-01-01T00:00:00 without"):
+        make(datetime(2026, 1, 1))
+    same = {"2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)}
+    assert {make(since).serialize()[1]["since"] for since in same} == {"2026-01-01T00:00:00+00:00"}
+    assert make(None).serialize()[1]["since"] is None
+
+
+def test_a_sensor_refuses_a_beginning_without_an_offset() -> None:
+    with pytest.raises(ArgumentError, match="since must be an aware datetime"):
+        sensor_of("weekly", since=datetime(2026, 1, 1))
+    rendered = sensor_of("weekly", since="{{ data_interval_start }}")
+    rendered.since = datetime(2026, 1, 1)  # as a DAG that renders native objects may
+    with pytest.raises(ArgumentError, match="since must be an aware datetime"):
+        rendered.poke(AirflowState().context("run 1", datetime.now(UTC)))
+
+
 def fired(trigger: Any) -> Any:
     """What a trigger fires first."""
 
@@ -233,6 +270,33 @@ def test_the_triggers_fire_for_news_and_the_sensor_picks(bench: Bench) -> None:
     )  # fmt: skip
     assert fired(late) == {"status": "DeadlinePassed"}
     end(bench, "deferred")
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment_leaves_the_look_to_the_worker(bench: Bench) -> None:
+    trigger = AzureMLBlobChangeTrigger(
+        datastore="workspaceblobstore", path="unreadable", recursive=False, matching=".*", azureml_conn_id="unreadable",
+        mark={"settled": 0, "seen": {}}, poll_interval=1, execution_deadline=bench.now.timestamp(), not_before=0,
+    )  # fmt: skip
+    event = fired(trigger)
+    assert event["status"] == "error"
+    assert "unreadable" in event["error"]
+
+    def resumed(**more: Any) -> Any:
+        sensor = AzureMLBlobChangeSensor(
+            task_id="sensor", datastore="workspaceblobstore", path="unreadable", deferrable=True, timeout=3600, **more
+        )
+        return sensor.execute_complete(AirflowState().context("run 1", started), event)
+
+    started = datetime.now(UTC) - HOUR / 2
+    with pytest.raises(TaskDeferred):
+        resumed()
+    started -= HOUR / 2
+    with pytest.raises(AirflowSensorTimeout, match="within timeout"):
+        resumed()
+    with pytest.raises(AirflowSkipException, match="within timeout"):
+        resumed(soft_fail=True)
+    bench.put("unreadable/a.csv", "1")
+    assert resumed(since=bench.now) == {"datastore": "workspaceblobstore", "paths": ["unreadable/a.csv"]}
 
 
 async def events(trigger: Any, count: int, step: Any) -> list[Any]:
@@ -308,3 +372,51 @@ def test_a_blob_watcher_makes_an_event_for_each_change(bench: Bench) -> None:
 
     found = asyncio.run(events(trigger, 1, change))
     assert found[0] == {"datastore": "workspaceblobstore", "path": "watched-blobs/a.csv"}
+
+
+def blob_watcher(path: str, state: Any, **more: Any) -> AzureMLBlobChangeEventTrigger:
+    trigger = AzureMLBlobChangeEventTrigger("workspaceblobstore", path, poll_interval=0.1, **more)
+    trigger.asset_state_store = state
+    return trigger
+
+
+def told(trigger: AzureMLBlobChangeEventTrigger, count: int) -> list[str]:
+    """Names of the blobs that a watcher makes its first events of."""
+    return [payload["path"].rpartition("/")[2] for payload in asyncio.run(events(trigger, count, lambda: None))]
+
+
+def test_assets_with_equal_triggers_share_one_and_each_keeps_its_position(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, since = StateSupervisor(), bench.now.isoformat()
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", supervisor, raising=False)
+
+    def watcher(*assets: str) -> AzureMLBlobChangeEventTrigger:
+        return blob_watcher("shared", supervisor.accessors(*assets), since=since)
+
+    bench.put("shared/a", "1")
+    assert told(watcher("raw", "audit"), 1) == ["a"]
+    bench.put("shared/b", "1")
+    assert told(watcher("raw"), 1) == ["b"]
+    bench.put("shared/c", "1")
+    assert told(watcher("raw", "audit"), 2) == ["b", "c"]  # audit was not told of b
+    bench.put("shared/d", "1")
+    assert told(watcher("raw", "audit", "joined"), 1) == ["d"]
+    bench.put("shared/e", "1")
+    assert told(watcher("joined"), 1) == ["e"]
+
+
+def test_watchers_of_one_asset_over_two_connections_keep_a_position_each(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AZUREML_US", bench.emulator.connection_json)
+    state, since = KeyedState(), bench.now.isoformat()
+    bench.put("two-workspaces/a", "1")
+    for connection in ("azureml_default", "azureml_us"):
+        assert told(blob_watcher("two-workspaces", state, azureml_conn_id=connection, since=since), 1) == ["a"]
+
+
+def test_a_watched_path_may_be_long(bench: Bench) -> None:
+    path, since = "/".join(["a-long-name"] * 60), bench.now.isoformat()
+    bench.put(f"{path}/a", "1")
+    assert told(blob_watcher(path, KeyedState(), since=since), 1) == ["a"]

@@ -1,20 +1,27 @@
-"""A DAG that is started by the events of two watched lists: blobs of a folder, and runs of an Azure schedule."""
+"""A DAG that is started by the events of two watched lists: blobs of a folder, and runs of an Azure schedule.
+
+A further asset watches the same blobs with an equal trigger, for a DAG that does nothing.
+"""
 
 from __future__ import annotations
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_amlbatch.triggers.schedules import AzureMLBlobChangeEventTrigger, AzureMLScheduledRunEventTrigger
 
 SINCE = "2026-01-01T00:00:00+00:00"
-ARRIVALS = Asset(
-    "live-arrivals",
-    watchers=[
-        AssetWatcher(
-            name="blobs",
-            trigger=AzureMLBlobChangeEventTrigger("workspaceblobstore", "arriving", poll_interval=1, since=SINCE),
-        )
-    ],
+ARRIVALS, AUDITED = (
+    Asset(
+        name,
+        watchers=[
+            AssetWatcher(
+                name="blobs",
+                trigger=AzureMLBlobChangeEventTrigger("workspaceblobstore", "arriving", poll_interval=1, since=SINCE),
+            )
+        ],
+    )
+    for name in ("live-arrivals", "live-audited")
 )
 FIRED = Asset(
     "live-fired",
@@ -31,3 +38,7 @@ with DAG("live_watched", schedule=(ARRIVALS | FIRED), is_paused_upon_creation=Fa
         return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
 
     payloads()
+
+# Airflow watches for no asset that starts no DAG.
+with DAG("live_audited", schedule=[AUDITED], is_paused_upon_creation=False):
+    EmptyOperator(task_id="nothing")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_amlbatch.aml.watermark import Change, Watermark
+from airflow_provider_amlbatch.aml.errors import ArgumentError
+from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 
 OVERLAP = 60.0
 
@@ -60,3 +63,42 @@ def test_the_mark_does_not_grow_with_the_list() -> None:
     for number in range(1000):
         mark = mark.advanced([Change(str(number), float(number))], OVERLAP)
     assert len(mark.seen) == OVERLAP
+
+
+@given(
+    one=st.lists(st.integers(0, 200)),
+    other=st.lists(st.integers(0, 200)),
+    overlaps=st.tuples(st.sampled_from([5.0, OVERLAP]), st.sampled_from([5.0, OVERLAP])),
+)
+def test_what_one_of_two_marks_has_not_seen_is_unseen_in_common(
+    one: list[int], other: list[int], overlaps: tuple[float, float]
+) -> None:
+    listed = [Change(str(at), float(at)) for at in range(201)]
+    marks = [
+        Watermark(-1.0).advanced([listed[at] for at in picked], overlap)
+        for picked, overlap in zip((one, other), overlaps, strict=True)
+    ]
+    expected = [change for change in listed if any(mark.unseen([change]) for mark in marks)]
+    assert marks[0].common(marks[1]).unseen(listed) == expected
+    assert marks[1].common(marks[0]) == marks[0].common(marks[1])
+
+
+def test_a_beginning_is_an_aware_datetime_or_text_with_an_offset() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert read_since(noon) is noon
+    assert read_since("2026-01-01T12:00:00+02:00") == noon == read_since("2026-01-01T10:00Z")
+
+
+@pytest.mark.parametrize(
+    ("since", "message"),
+    [
+        ("yesterday", "since is 'yesterday'; it must be an instant in ISO 8601."),
+        (date(2026, 1, 1), "it must be an instant in ISO 8601."),
+        ("2026-01-01", "which has no offset; write 2026-01-01T00:00:00Z for UTC."),
+        (datetime(2026, 1, 1), "since must be an aware datetime, not 2026-01-01T00:00:00 without a time zone."),
+    ],
+)
+def test_any_other_beginning_is_refused(since: Any, message: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        read_since(since)
+    assert str(refused.value).endswith(message)
