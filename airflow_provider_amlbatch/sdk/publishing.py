@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,11 @@ from airflow_provider_amlbatch.sdk.pipelines import DIGEST
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
 log = logging.getLogger(__name__)
+
+#: An endpoint is updated so many times at most, until it has the pipeline.
+UPDATES = 5
+#: Seconds between an update and the look at what is left of it.
+SETTLE_TIME = 2.0
 
 
 @dataclass(frozen=True)
@@ -193,13 +199,30 @@ def is_default(endpoint: wire.PipelineEndpoint | None, pipeline_id: str) -> bool
     )
 
 
+def version_of(endpoint: wire.PipelineEndpoint, pipeline_id: str) -> str | None:
+    """Tell the version under which an endpoint has a pipeline, its default version first; None if there is none."""
+    if is_default(endpoint, pipeline_id):
+        return endpoint.default_version
+    return {item.pipeline_id: item.version for item in endpoint.pipeline_version_list}.get(pipeline_id)
+
+
 def make_default(
-    session: Session, name: str, pipeline: wire.PublishedPipeline, description: str | None = None
+    session: Session,
+    name: str,
+    pipeline: wire.PublishedPipeline,
+    description: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> wire.PipelineEndpoint:
     """Make a pipeline the default version of an endpoint, which is created if there is none.
 
+    An update replaces all versions, also those that somebody else has added since the endpoint was read. So it is read
+    again, and updated again while it lacks the pipeline. A default that somebody else has set meanwhile stays.
+
     :param name: name of the endpoint.
     :param description: for an endpoint that is created.
+    :param sleep: waits before the endpoint is read again, in seconds.
+    :returns: the endpoint; :func:`version_of` tells under which version it has the pipeline.
+    :raises ConflictError: if it lacks the pipeline after every update.
     """
     endpoint = find_endpoint(session, name)
     if endpoint is None:
@@ -211,13 +234,26 @@ def make_default(
                 raise
     if is_default(endpoint, pipeline.id):
         return endpoint
-    known = {item.pipeline_id: item.version for item in endpoint.pipeline_version_list}
+    for _ in range(UPDATES):
+        session.send(wire.update_endpoint(_switched(endpoint, pipeline.id)))
+        # Whoever read the endpoint before this update will have replaced it by then.
+        sleep(SETTLE_TIME)
+        endpoint = session.send(wire.get_endpoint(endpoint.id))
+        version = version_of(endpoint, pipeline.id)
+        if version is not None:
+            log.info("Endpoint %s: the pipeline is version %s; default is %s.", name, version, endpoint.default_version)
+            return endpoint
+    raise ConflictError(
+        f"Pipeline endpoint {name!r} lacks pipeline {pipeline.id} after {UPDATES} updates: others replace it at the "
+        "same time. A retry of the task adds it."
+    )
+
+
+def _switched(endpoint: wire.PipelineEndpoint, pipeline_id: str) -> wire.PipelineEndpoint:
     versions = list(endpoint.pipeline_version_list)
-    if pipeline.id not in known:
+    version = version_of(endpoint, pipeline_id)
+    if version is None:
         # Versions are counted by whoever adds one, not by the service.
-        following = str(max((int(item.version) for item in versions), default=-1) + 1)
-        versions.append(wire.PipelineVersion(version=following, pipeline_id=pipeline.id))
-        known[pipeline.id] = following
-    changed = endpoint.model_copy(update={"pipeline_version_list": versions, "default_version": known[pipeline.id]})
-    log.info("Endpoint %s: default version is now %s.", name, changed.default_version)
-    return session.send(wire.update_endpoint(changed))
+        version = str(max((int(item.version) for item in versions), default=-1) + 1)
+        versions.append(wire.PipelineVersion(version=version, pipeline_id=pipeline_id))
+    return endpoint.model_copy(update={"pipeline_version_list": versions, "default_version": version})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from airflow_provider_amlbatch.aml.call import Call
-from airflow_provider_amlbatch.aml.errors import NotFoundError
+from airflow_provider_amlbatch.aml.errors import ConflictError, NotFoundError
 from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
 from airflow_provider_amlbatch.aml.session import Session
 from airflow_provider_amlbatch.sdk import pipelines, publishing
@@ -26,7 +27,8 @@ class Service:
         what = call.path.split("/pipelines/v1.0{workspace}", 1)[1]
         if call.method != "GET":
             self.written.append((f"{call.method} {what}", call.body))
-            return call.read({"Id": "e1", **call.body})
+            self.endpoint = {"Id": "e1", **call.body}
+            return call.read(self.endpoint)
         if what == "/Pipelines":
             assert call.params == {"activeOnly": True}
             return call.read(self.pipelines)
@@ -85,8 +87,9 @@ def test_a_missing_endpoint_is_created_with_the_pipeline_as_its_version() -> Non
 )
 def test_an_endpoint_is_switched_and_keeps_the_rest(pipeline_id: str, version: str, versions: list[str]) -> None:
     opened, service = session(endpoint=ENDPOINT)
-    endpoint = publishing.make_default(opened, "live", PublishedPipeline(id=pipeline_id))
+    endpoint = publishing.make_default(opened, "live", PublishedPipeline(id=pipeline_id), sleep=lambda _: None)
     assert publishing.is_default(endpoint, pipeline_id)
+    assert publishing.version_of(endpoint, pipeline_id) == version
     ((what, body),) = service.written
     assert what == "PUT /PipelineEndpoints/e1"
     assert body["DefaultVersion"] == version
@@ -98,6 +101,50 @@ def test_nothing_is_written_when_the_pipeline_is_the_default_already() -> None:
     opened, service = session(endpoint=ENDPOINT)
     publishing.make_default(opened, "live", PublishedPipeline(id="p3"))
     assert service.written == []
+
+
+def replacing(service: Service, *pipelines: str) -> Callable[[float], None]:
+    """Another task in the time between an update and the look at it: it adds its pipeline to what it had read before.
+
+    :param pipelines: one pipeline at each look; nothing happens at the looks after the last.
+    """
+    read, rest = dict(ENDPOINT), list(pipelines)
+
+    def pause(seconds: float) -> None:
+        assert seconds == publishing.SETTLE_TIME
+        if rest:
+            versions = [*ENDPOINT["PipelineVersionList"], {"Version": "4", "PipelineId": rest.pop(0)}]
+            service.endpoint = {**read, "DefaultVersion": "4", "PipelineVersionList": versions}
+
+    return pause
+
+
+def test_a_version_that_somebody_else_has_dropped_at_the_same_time_is_added_again() -> None:
+    opened, service = session(endpoint=ENDPOINT)
+    endpoint = publishing.make_default(opened, "live", PublishedPipeline(id="a"), sleep=replacing(service, "b"))
+    assert service.endpoint is not None
+    kept = {item["Version"]: item["PipelineId"] for item in service.endpoint["PipelineVersionList"]}
+    assert kept == {"0": "p0", "3": "p3", "4": "b", "5": "a"}
+    assert service.endpoint["DefaultVersion"] == publishing.version_of(endpoint, "a") == "5"
+
+
+def test_a_default_that_somebody_else_has_set_since_stays() -> None:
+    opened, service = session(endpoint=ENDPOINT)
+
+    def other(_: float) -> None:
+        publishing.make_default(opened, "live", PublishedPipeline(id="b"), sleep=lambda _: None)
+
+    endpoint = publishing.make_default(opened, "live", PublishedPipeline(id="a"), sleep=other)
+    assert (publishing.version_of(endpoint, "a"), publishing.version_of(endpoint, "b")) == ("4", "5")
+    assert endpoint.default_version == "5"
+    assert len(service.written) == 2
+
+
+def test_an_endpoint_that_others_replace_each_time_is_a_conflict() -> None:
+    opened, service = session(endpoint=ENDPOINT)
+    others = replacing(service, *(f"b{number}" for number in range(publishing.UPDATES)))
+    with pytest.raises(ConflictError, match=r"'live' lacks pipeline a after 5 updates"):
+        publishing.make_default(opened, "live", PublishedPipeline(id="a"), sleep=others)
 
 
 @pytest.mark.parametrize(
