@@ -52,19 +52,22 @@ def find_target(
     pipeline_id: str | None = None,
     endpoint_url: str | None = None,
     pipeline_endpoint: str | None = None,
-    pipeline_endpoint_version: str | None = None,
+    pipeline_endpoint_version: str | int | None = None,
 ) -> Target:
     """Find what to invoke. Exactly one of the first three is given.
 
     A URL is taken apart and never called as it is, so that no token goes to a host that the workspace does not name.
 
+    :param pipeline_endpoint_version: its version; a template may render it as a number. None and ``""`` are the
+        default version.
     :raises ArgumentError: if the URL is none of this workspace, if the version does not exist, or if it is disabled.
     """
     if endpoint_url is not None:
         return _from_url(session, endpoint_url)
     if pipeline_endpoint is not None:
         endpoint = session.send(pipelines.get_endpoint_by_name(pipeline_endpoint))
-        return _of_endpoint(session, endpoint, pipeline_endpoint_version)
+        given = "" if pipeline_endpoint_version is None else str(pipeline_endpoint_version)
+        return _of_endpoint(session, endpoint, given or None)
     return Target(_active(session.send(pipelines.get_pipeline(pipeline_id or ""))))
 
 

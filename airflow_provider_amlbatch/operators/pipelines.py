@@ -76,7 +76,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         pipeline_id: str | None = None,
         endpoint_url: str | None = None,
         pipeline_endpoint: str | None = None,
-        pipeline_endpoint_version: str | None = None,
+        pipeline_endpoint_version: str | int | None = None,
         parameters: Mapping[str, Any] | None = None,
         datasets: Mapping[str, Any] | None = None,
         data_paths: Mapping[str, Any] | None = None,

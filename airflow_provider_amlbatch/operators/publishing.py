@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
@@ -27,6 +30,20 @@ Definition = BatchPipeline | Mapping[str, Any] | Callable[[Any], Any]
 #: What a run of a pipeline can be handed.
 _HANDED = ("parameters", "datasets", "data_paths")
 
+#: Tells of a value whether it becomes known later, when the task runs.
+Later = Callable[[object], bool]
+
+
+@dataclass(frozen=True)
+class _Function:
+    """Holds a function that builds a pipeline: since Airflow 3.3 a templated field that can be called is called."""
+
+    build: Callable[[Any], Any]
+
+    def __repr__(self) -> str:
+        # Airflow keeps it with the DAG: an address in memory would make a new version of the DAG at each parse.
+        return f"<function {getattr(self.build, '__qualname__', type(self.build).__qualname__)}>"
+
 
 class AzureMLPublishPipelineOperator(BaseOperator):
     """Publish a batch pipeline, once per definition.
@@ -36,7 +53,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
 
     Returns ``{"id", "name", "version", "endpoint", "created", "pipeline_endpoint"}``: ``endpoint`` is the REST URL of
     the published pipeline; ``pipeline_endpoint`` is ``{"id", "name", "version", "endpoint"}`` of the endpoint named by
-    ``endpoint=``, or None.
+    ``endpoint=``, with the version under which it has the pipeline, or None.
 
     :param pipeline: a :class:`~airflow_provider_amlbatch.sdk.spec.BatchPipeline`; or its JSON form, whose strings are
         templated; or a function ``build(workspace)`` that returns an ``azureml.pipeline.core.Pipeline``, for what a
@@ -86,7 +103,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
     ) -> None:
         # Each value is an XCom of its own, so that another task can be handed publish.output["id"].
         super().__init__(**{"multiple_outputs": True, **kwargs})
-        self.pipeline = pipeline
+        self.pipeline = _held(pipeline)
         self.name = name
         self.description = description
         self.version = version
@@ -97,15 +114,21 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         self.sdk_python = sdk_python
         self.azureml_conn_id = azureml_conn_id
         self._trial: Trial | None = None
-        _check_definition(pipeline, name=name, description=description, version=version, sdk_python=sdk_python)
-        _check_trial(pipeline, endpoint, validate_with)
+        self._killed = False
+        self._check(_later)
+
+    @cached_property
+    def hook(self) -> AzureMLBatchHook:
+        """The hook of the connection."""
+        return AzureMLBatchHook(self.azureml_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Publish the pipeline, or find it published, and set the endpoint's default."""
-        hook = AzureMLBatchHook(self.azureml_conn_id)
-        published = self._publish(hook)
-        AzureMLPipelineLink.persist(context, hook.session, published.pipeline.id)
-        switched = self._switch(hook, self.endpoint, published.pipeline) if self.endpoint else None
+        self.pipeline = _read(self.pipeline)
+        self._check(_never)
+        published = self._publish()
+        AzureMLPipelineLink.persist(context, self.hook.session, published.pipeline.id)
+        switched = self._switch(self.endpoint, published.pipeline) if self.endpoint else None
         return {
             "id": published.pipeline.id,
             "name": published.pipeline.name,
@@ -116,45 +139,60 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         }
 
     def on_kill(self) -> None:
-        """Cancel the trial run, if there is one."""
+        """Cancel the trial run, if there is one.
+
+        Airflow calls this in the middle of what the task does, and lets that go on until it kills the process.
+        """
+        self._killed = True
         if self._trial is None:
             return
         from airflow_provider_amlbatch.aml.session import Session
 
         try:
-            # A session of its own: the killed code may hold the locks of another one.
-            settings = AzureMLBatchHook(self.azureml_conn_id).settings
-            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(settings, attempts=2))
+            # A session of its own: the killed code may hold the locks of the other one.
+            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings, attempts=2))
             for run_id in self._trial.runs(hook.session):
                 canceled = hook.cancel_run(run_id)
                 self.log.info("Trial run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
         except Exception:
             self.log.exception("The task was killed, and its trial run could not be canceled.")
 
-    def _switch(self, hook: AzureMLBatchHook, name: str, pipeline: PublishedPipeline) -> dict[str, Any]:
+    def _check(self, later: Later) -> None:
+        """Refuse what could never run. What is not known yet is left to :meth:`execute`."""
+        if not later(self.pipeline):
+            own = {"name": self.name, "description": self.description, "version": self.version}
+            _check_definition(self.pipeline, sdk_python=self.sdk_python, **own)
+        if not later(self.validate_with):
+            _check_trial(self.pipeline, self.endpoint, self.validate_with, later)
+
+    def _switch(self, name: str, pipeline: PublishedPipeline) -> dict[str, Any]:
         from airflow_provider_amlbatch.sdk import publishing
 
-        before = publishing.find_endpoint(hook.session, name)
+        session = self.hook.session
+        before = publishing.find_endpoint(session, name)
         if self.validate_with is not None and not publishing.is_default(before, pipeline.id):
-            self._try_out(hook, name, pipeline, self.validate_with)
-        endpoint = publishing.make_default(hook.session, name, pipeline, self.description)
+            self._try_out(name, pipeline, self.validate_with)
+        endpoint = publishing.make_default(session, name, pipeline, self.description)
         return {
             "id": endpoint.id,
             "name": endpoint.name,
-            "version": endpoint.default_version,
+            "version": publishing.version_of(endpoint, pipeline.id),
             "endpoint": endpoint.url,
         }
 
-    def _try_out(
-        self, hook: AzureMLBatchHook, endpoint: str, pipeline: PublishedPipeline, given: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def _try_out(self, endpoint: str, pipeline: PublishedPipeline, given: Mapping[str, Mapping[str, Any]]) -> None:
         from airflow_provider_amlbatch.aml.errors import RunError
         from airflow_provider_amlbatch.sdk import publishing
         from airflow_provider_amlbatch.sdk.errors import SmokeRunError
 
+        hook = self.hook
         # Known before the run exists, so that a kill at any moment finds it.
         self._trial = publishing.trial_of(hook.session, pipeline, hook.declared_interface(pipeline), given)
+        self._end_if_killed()
         run_id = self._trial.start(hook.session)
+        if self._killed:  # while it was started: on_kill may have looked for it too early
+            hook.cancel_run(run_id)
+        self._end_if_killed()
         self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
         try:
             hook.conclude(hook.wait(run_id, self.poll_interval), on_reuse="warn")
@@ -166,19 +204,24 @@ class AzureMLPublishPipelineOperator(BaseOperator):
             ) from None
         self._trial = None
 
-    def _publish(self, hook: AzureMLBatchHook) -> Published:
+    def _end_if_killed(self) -> None:
+        if self._killed:
+            raise AirflowException("The task was killed while it was about to start its trial run.")
+
+    def _publish(self) -> Published:
         from airflow_provider_amlbatch.sdk import publishing
 
-        if callable(self.pipeline):
+        session = self.hook.session
+        if isinstance(self.pipeline, _Function):
             return publishing.publish_built(
-                hook.session,
-                self.pipeline,
+                session,
+                self.pipeline.build,
                 name=str(self.name),
                 description=self.description,
                 version=self.version,
                 always=self.always,
             )
-        return publishing.publish(hook.session, _definition(self.pipeline), always=self.always, python=self.sdk_python)
+        return publishing.publish(session, self.pipeline, always=self.always, python=self.sdk_python)
 
 
 class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
@@ -225,21 +268,21 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.experiment_name = experiment_name
-        self.pipeline = pipeline
+        self.pipeline = _held(pipeline)
         self.parameters = parameters
         self.datasets = datasets
         self.data_paths = data_paths
         self.models = models
         self.tags = tags
         self.sdk_python = sdk_python
-        _check_definition(pipeline, sdk_python=sdk_python)
-        if isinstance(pipeline, BatchPipeline):
-            _check_given(pipeline, parameters, datasets, data_paths)
+        self._check(_later)
 
     def execute(self, context: Context) -> str:
         """Submit the pipeline, or adopt the run of an earlier try, and wait."""
         from airflow_provider_amlbatch.aml.submission import adoptable, find_runs
 
+        self.pipeline = _read(self.pipeline)
+        self._check(_never)
         key = submission_key(context)
 
         def ours(hook: AzureMLBatchHook) -> list[str]:
@@ -252,6 +295,14 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
             return self.follow(context, found.run_id)
         self.submitting(ours)
         return self.follow(context, self._submit(key))
+
+    def _check(self, later: Later) -> None:
+        """Refuse what could never run. What is not known yet is left to :meth:`execute`."""
+        if not later(self.pipeline):
+            _check_definition(self.pipeline, sdk_python=self.sdk_python)
+        for argument in (*_HANDED, "tags"):
+            _check_mapping(argument, getattr(self, argument), later)
+        _check_names(self.pipeline, {argument: getattr(self, argument) for argument in _HANDED}, later)
 
     def _submit(self, key: SubmissionKey) -> str:
         from airflow_provider_amlbatch.aml import models
@@ -270,25 +321,44 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
             "tags": {**tags, **models.tags_of(session, self.models), **key.tags},
             "properties": key.tags,
         }
-        if callable(self.pipeline):
-            return publishing.submit_built(session, self.pipeline, **arguments)
-        arguments["spec"] = _definition(self.pipeline).to_json()
+        if isinstance(self.pipeline, _Function):
+            return publishing.submit_built(session, self.pipeline.build, **arguments)
+        arguments["spec"] = self.pipeline.to_json()
         return str(interpreter.run(session, "submit", arguments, python=self.sdk_python)["run_id"])
 
 
-def _definition(pipeline: BatchPipeline | Mapping[str, Any]) -> BatchPipeline:
-    return pipeline if isinstance(pipeline, BatchPipeline) else BatchPipeline.from_json(pipeline)
+def _later(value: object) -> bool:
+    """Tell whether a value is known only when the task runs: a template, or another task's output."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    # As Airflow itself tells what it resolves.
+    return hasattr(value, "resolve") and not isinstance(value, os.PathLike)
+
+
+def _never(value: object) -> bool:
+    """Say that everything is known: the task runs."""
+    del value
+    return False
+
+
+def _held(pipeline: Any) -> Any:
+    """Hold a function where Airflow does not call it."""
+    return _Function(pipeline) if callable(pipeline) else pipeline
+
+
+def _read(pipeline: Any) -> Any:
+    """Read the JSON form, once its templates are rendered."""
+    return BatchPipeline.from_json(pipeline) if isinstance(pipeline, Mapping) else pipeline
 
 
 def _check_definition(pipeline: object, *, sdk_python: str | None, **own: str | None) -> None:
-    """Refuse, while the DAG is parsed, what could never run."""
     if isinstance(pipeline, BatchPipeline | Mapping):
         given = [name for name, value in own.items() if value is not None]
         if given:
             raise ArgumentError(
                 f"{given[0]}={own[given[0]]!r} is not accepted: a BatchPipeline has its own {given[0]}; set it there."
             )
-    elif not callable(pipeline):
+    elif not isinstance(pipeline, _Function):
         raise ArgumentError(
             f"pipeline={pipeline!r} is not accepted: give a BatchPipeline, its JSON form, or a function "
             "build(workspace) that returns an azureml Pipeline."
@@ -299,41 +369,42 @@ def _check_definition(pipeline: object, *, sdk_python: str | None, **own: str | 
                 f"sdk_python={sdk_python!r} is not accepted with a function: it cannot be handed to another "
                 "interpreter. Give a BatchPipeline, or leave sdk_python out."
             )
-        if "name" in own and own["name"] is None:
-            raise ArgumentError("name=None is not accepted: a pipeline that a function builds needs a name.")
+        if "name" in own and not own["name"]:
+            raise ArgumentError(
+                f"name={own['name']!r} is not accepted: a pipeline that a function builds needs a name."
+            )
 
 
-def _check_trial(pipeline: object, endpoint: str | None, given: Mapping[str, Mapping[str, Any]] | None) -> None:
+def _check_trial(pipeline: object, endpoint: str | None, given: Mapping[str, Any] | None, later: Later) -> None:
     if given is None:
         return
-    if endpoint is None:
+    if not endpoint:
         raise ArgumentError(
             f"validate_with={given!r} is not accepted without endpoint=: the trial run decides whether it follows."
         )
-    unknown = [name for name, values in given.items() if name not in _HANDED or not isinstance(values, Mapping)]
-    if unknown:
-        raise ArgumentError(
-            f"validate_with has {unknown[0]!r}: {given[unknown[0]]!r}; give mappings under {', '.join(_HANDED)}."
-        )
-    if isinstance(pipeline, BatchPipeline):
-        _check_given(pipeline, **given)
+    _check_mapping("validate_with", given, later)
+    for name, values in given.items():
+        if name not in _HANDED or not (later(values) or isinstance(values, Mapping)):
+            raise ArgumentError(f"validate_with has {name!r}: {values!r}; give mappings under {', '.join(_HANDED)}.")
+    _check_names(pipeline, given, later)
 
 
-def _check_given(
-    pipeline: BatchPipeline,
-    parameters: Mapping[str, Any] | None = None,
-    datasets: Mapping[str, Any] | None = None,
-    data_paths: Mapping[str, Any] | None = None,
-) -> None:
+def _check_mapping(argument: str, value: object, later: Later) -> None:
+    if value is None or isinstance(value, Mapping) or later(value):
+        return
+    native = "; a template gives one in a DAG with render_template_as_native_obj=True" if isinstance(value, str) else ""
+    raise ArgumentError(f"{argument}={value!r} is not accepted: give a mapping of names to values{native}.")
+
+
+def _check_names(pipeline: object, given: Mapping[str, Mapping[str, Any] | None], later: Later) -> None:
+    if not isinstance(pipeline, BatchPipeline):
+        return
     plain = sorted(name for name, default in pipeline.parameters.items() if default is not None)
     data = sorted(name for name, default in pipeline.parameters.items() if default is None)
-    for argument, given, known in (
-        ("parameters", parameters, plain),
-        ("datasets", datasets, data),
-        ("data_paths", data_paths, data),
-    ):
-        for name in given or {}:
-            if name not in known:
+    known = {"parameters": plain, "datasets": data, "data_paths": data}
+    for argument, values in given.items():
+        for name in () if later(values) else values or ():
+            if name not in known[argument]:
                 raise ArgumentError(
                     f"{argument} names {name!r}, which the pipeline does not declare there; its parameters are: "
                     f"{', '.join(plain) or 'none'}; its datasets are: {', '.join(data) or 'none'} "

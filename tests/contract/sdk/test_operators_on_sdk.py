@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,9 +157,8 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
     assert publish(GOOD) == {**first, "created": False}
     assert [run.id for run in opened.send(list_runs_of_pipeline(first["id"]))] == trials
 
-    # Who kills the task ends the trial run that it waits for, and nothing more of it.
+    # Who kills the task ends the trial run that it waits for.
     killed = publisher(SLOW)
-    killed.on_kill()
     with ThreadPoolExecutor(1) as worker:
         waiting = worker.submit(killed.execute, cast(Context, {"ti": Task()}))
         (trial,) = wait_for("trial run", lambda: killed._trial and killed._trial.runs(opened))
@@ -167,6 +167,53 @@ def test_an_endpoint_follows_only_a_version_whose_trial_run_completes(
             waiting.result(60)
     assert opened.send(get_run(trial)).run_status is RunStatus.CANCELED
     assert publishing.is_default(publishing.find_endpoint(opened, "tried-live"), first["id"])
+
+
+FUNCTION = """
+import json
+from types import SimpleNamespace
+from airflow_provider_amlbatch.operators.publishing import AzureMLPublishPipelineOperator, AzureMLSubmitPipelineOperator
+from airflow_provider_amlbatch.sdk import build as sdk_build
+from airflow_provider_amlbatch.sdk.spec import BatchPipeline
+
+def build(workspace):
+    return sdk_build.build(BatchPipeline.from_json(json.loads({spec!r})), workspace)
+
+def done(operator):
+    task = SimpleNamespace(
+        dag_id="d", run_id="r", task_id=operator.task_id, map_index=-1, try_number=1, max_tries=0, task=operator,
+        xcom_push=lambda **_: None,
+    )
+    operator.render_template_fields({"ti": task})  # as Airflow does before it executes a task
+    return operator.execute({"ti": task})
+
+published = done(AzureMLPublishPipelineOperator(task_id="publish", pipeline=build, name="of-a-function"))
+submitted = done(AzureMLSubmitPipelineOperator(
+    task_id="submit", pipeline=build, experiment_name="of-a-function", wait_for_completion=False
+))
+print(json.dumps([published["name"], published["created"], submitted]))
+"""
+
+
+def test_what_a_function_builds_is_published_and_submitted(
+    emulator: ServedEmulator, opened: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(GOOD)
+    step = ParallelRun(
+        name="score-rows",
+        source_directory=tmp_path,
+        entry_script="score.py",
+        inputs=[Input("rows", path="nothing-here/*.csv")],
+        environment=Environment("trial", pip_packages=["azureml-core", "azureml-dataset-runtime[fuse]"]),
+        compute_target=Compute("cpu-trial", "STANDARD_D2_V2", max_nodes=1),
+        error_threshold=0,
+        output=Output("predictions"),
+    )
+    spec = json.dumps(BatchPipeline("of-a-function", step).to_json())
+    ended = run_sdk(FUNCTION.replace("{spec!r}", repr(spec)), emulator.environment)
+    name, created, run_id = json.loads(ended.stdout.splitlines()[-1])
+    assert (name, created) == ("of-a-function", True)
+    assert opened.send(get_run(run_id)).run_id == run_id
 
 
 @pytest.mark.usefixtures("connected")

@@ -39,7 +39,7 @@ class Pipelines(ScriptedService):
         return {"Id": name, "Name": f"score-{name}", "EntityStatus": "Disabled" if name == "off" else "Active"}
 
 
-def find(**named: str) -> Target:
+def find(**named: Any) -> Target:
     return find_target(Pipelines().session(), **named)
 
 
@@ -53,6 +53,11 @@ def find(**named: str) -> Target:
             "a",
             "PipelineEndpointSubmit/Id/ep/0",
         ),
+        # What a template renders in a DAG with render_template_as_native_obj=True.
+        ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": 0}, "a", "PipelineEndpointSubmit/Id/ep/0"),
+        ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": 1}, "b", "PipelineEndpointSubmit/Id/ep/1"),
+        ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": None}, "b", "PipelineEndpointSubmit/Id/ep"),
+        ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": ""}, "b", "PipelineEndpointSubmit/Id/ep"),
         ({"endpoint_url": f"{BASE}/PipelineSubmit/a"}, "a", "PipelineSubmit/a"),
         ({"endpoint_url": f"{BASE}/PipelineEndpointSubmit/Id/ep"}, "b", "PipelineEndpointSubmit/Id/ep"),
         ({"endpoint_url": f"{BASE}/PipelineEndpointSubmit/Id/ep/0"}, "a", "PipelineEndpointSubmit/Id/ep/0"),
@@ -66,7 +71,7 @@ def find(**named: str) -> Target:
         ({"endpoint_url": f"{BASE}/PipelineSubmit/a".replace("Groups/rg", "groups/RG")}, "a", "PipelineSubmit/a"),
     ],
 )  # fmt: skip
-def test_ways_to_name_a_pipeline(named: dict[str, str], pipeline: str, path: str) -> None:
+def test_ways_to_name_a_pipeline(named: dict[str, Any], pipeline: str, path: str) -> None:
     target = find(**named)
     assert target.pipeline.id == pipeline
     call = target.submission(INFO)
@@ -81,10 +86,11 @@ def test_ways_to_name_a_pipeline(named: dict[str, str], pipeline: str, path: str
         ({"endpoint_url": f"{BASE}/PipelineSubmit/a".replace("/ws/", "/other/")}, "'azureml_default' is for"),
         ({"pipeline_id": "off"}, "is Disabled; enable it"),
         ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": "7"}, "no version '7'; it has: 0, 1, 2"),
+        ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": 7}, "no version '7'; it has: 0, 1, 2"),
         ({"pipeline_endpoint": "nightly", "pipeline_endpoint_version": "2"}, "is Disabled"),
     ],
 )
-def test_what_cannot_be_invoked(named: dict[str, str], says: str) -> None:
+def test_what_cannot_be_invoked(named: dict[str, Any], says: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         find(**named)
     assert says in str(caught.value)
