@@ -59,6 +59,7 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         self.not_before = not_before
         self.cancel_on_kill = cancel_on_kill
         self.ends_task = ends_task
+        self._ending: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the class and the arguments to build the trigger again elsewhere."""
@@ -80,9 +81,13 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         try:
             await asyncio.sleep(self.not_before - time.time())
             event = await self._wait()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not _AIRFLOW_CALLS_ON_KILL:
                 await self.on_kill()
+            elif error.args:
+                # The reason that Airflow gives when a person ended the task. It means to call on_kill() then, but of
+                # many that end at once it cancels most a second time before it gets there, and never calls it.
+                self._begin_to_end()
             raise
         yield event  # whatever ends the trigger from here on is no kill: dag.test() does
 
@@ -92,10 +97,14 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         Airflow 3.3.0 to 3.3.2 repeats the cancellation of a trigger every second until it is gone, and so would end
         this in the middle: the work is a task of its own, which goes on.
         """
-        work = asyncio.create_task(self._cancel_if_killed())
-        _going_on.add(work)
-        work.add_done_callback(_going_on.discard)
-        await asyncio.shield(work)
+        await asyncio.shield(self._begin_to_end())
+
+    def _begin_to_end(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._cancel_if_killed())
+            _going_on.add(self._ending)
+            self._ending.add_done_callback(_going_on.discard)
+        return self._ending
 
     async def _wait(self) -> TriggerEvent:
         from airflow_provider_amlbatch.aml.errors import AzureMLBatchError

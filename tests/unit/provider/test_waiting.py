@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
     Context,
     TaskDeferred,
 )
+from airflow_names import AIRFLOW_VERSION
 
 from airflow_provider_amlbatch.aml.errors import RunFailedError, RunTimeoutError, ServiceUnavailableError
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
@@ -187,3 +190,22 @@ def test_a_completed_run_counts_although_its_steps_cannot_be_read() -> None:
     assert hook.conclude(COMPLETED, "warn") == "r"
     with pytest.raises(ServiceUnavailableError):
         hook.conclude(COMPLETED, "fail")
+
+
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="there, nothing tells why a trigger is canceled")
+@pytest.mark.parametrize("reasons", [("a person ended the task",), ()])
+def test_a_person_who_ends_the_task_is_understood_although_airflow_never_calls_on_kill(
+    reasons: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def canceled() -> None:
+        trigger = AzureMLPipelineRunTrigger("r", "azureml_default", 1.0, not_before=time.time() + 60)
+        waiting = asyncio.create_task(anext(trigger.run()))
+        await asyncio.sleep(0)
+        waiting.cancel(*reasons)
+        with suppress(asyncio.CancelledError):
+            await waiting
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(canceled())
+    # It has gone on to ask for the state of its task, which it has none of here.
+    assert ("Run r is not canceled: the state of its task cannot be read" in capsys.readouterr().out) == bool(reasons)
