@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_amlbatch.aml.errors import ArgumentError, AzureMLBatchError
+from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
@@ -95,15 +95,15 @@ class _ChangeSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, and pick what is new. A hiccup of the service is no answer, and no failure either."""
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
         position = position_of(context, self.asset)
         mark = self._mark(context)
         picked = position.picked()
         if picked is None:
             try:
                 found = mark.unseen(self.source.look(self.hook.session))[: self.limit()]
-            except AzureMLBatchError as error:
-                if not _passes(error):
-                    raise
+            except HICCUPS as error:
                 self.log.warning("The list could not be read; trying again. %s", error)
                 return False
             if not found:
@@ -295,9 +295,3 @@ def _longest_map() -> int:
 def _begin(context: Context) -> datetime:
     started: datetime = context["dag_run"].start_date or context["ti"].start_date
     return started
-
-
-def _passes(error: AzureMLBatchError) -> bool:
-    from airflow_provider_amlbatch.aml.watcher import HICCUPS
-
-    return isinstance(error, HICCUPS)
