@@ -108,10 +108,17 @@ class LiveAirflow:
             self._end(process, signal.SIGKILL)
         self._processes.clear()
 
-    def kill_worker_process(self, pid: int) -> None:
-        """Send SIGKILL to a process below the scheduler, and to no other."""
-        assert os.getsid(pid) == self._processes["scheduler"].pid, f"Process {pid} is none of this Airflow's."
-        os.kill(pid, signal.SIGKILL)
+    def kill_worker_process(self, pid: int) -> bool:
+        """Send SIGKILL to a process below the scheduler, and to no other.
+
+        :return: whether it was one. Airflow also knows the numbers of processes that have ended, which another may have
+            by now.
+        """
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == self._processes["scheduler"].pid:
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
 
     @contextmanager
     def paused(self, part: str) -> Iterator[None]:
@@ -149,6 +156,13 @@ class LiveAirflow:
                 with suppress(psutil.Error):
                     total += process.memory_full_info().pss
         return total
+
+    def last_words(self) -> list[tuple[str, str]]:
+        """The ends of the logs that tell most of a failure: of the newest tasks with an error, and of all parts."""
+        failed = [log for log in (self.home / "logs").rglob("attempt=*.log*") if '"level":"error"' in log.read_text()]
+        newest = sorted(failed, key=lambda log: log.stat().st_mtime)[-3:]
+        logs = [*newest, *(self.home / f"{part}.log" for part in self._processes)]
+        return [(str(log.relative_to(self.home)), "\n".join(log.read_text().splitlines()[-15:])) for log in logs]
 
     def _signal(self, part: str, number: signal.Signals) -> None:
         for process in _session(self._processes[part].pid):
@@ -211,6 +225,20 @@ class LiveAirflow:
         for part in others:
             self.start_part(part)
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def asset_events(self, asset: str) -> list[dict[str, Any]]:
+        """The events of an asset, oldest first."""
+        address = f"{self.url}/api/v2/assets/events"
+        query: dict[str, str | int] = {"name_pattern": asset, "order_by": "timestamp", "limit": 100}
+
+        def look() -> requests.Response:
+            answer = self._http.get(address, params=query, timeout=60)
+            # Airflow 3.3.2 cannot answer while a DAG run that an event has made is not started.
+            assert answer.ok or answer.status_code == 500, f"{answer.status_code} {answer.text}"
+            return answer
+
+        events: list[dict[str, Any]] = wait_for(f"events of {asset}", look).json()["asset_events"]
+        return events
 
     def states_of_runs(self, dag_id: str) -> list[str]:
         """States of a DAG's runs."""
@@ -288,7 +316,7 @@ class DagRun:
 
     def kill_task(self) -> None:
         """Send SIGKILL to the task's process."""
-        self.airflow.kill_worker_process(int(self.task["pid"]))
+        assert self.airflow.kill_worker_process(int(self.task["pid"])), "The task has no process."
 
     def clear(self) -> None:
         """Clear the task, as a person does who wants it done again."""

@@ -45,9 +45,13 @@ class Happenings:
         self._airflow.start_part("scheduler")
 
     def task_dies(self) -> None:
-        """Whichever runs."""
-        running = wait_for("running task", lambda: [t for t in self._many.tasks() if t["state"] == "running"])
-        self._airflow.kill_worker_process(int(running[0]["pid"]))
+        """Whichever runs: of some that Airflow says are running the process has ended, or died with a scheduler."""
+
+        def kill() -> bool:
+            running = (int(task["pid"]) for task in self._many.tasks() if task["state"] == "running" and task["pid"])
+            return any(self._airflow.kill_worker_process(pid) for pid in running)
+
+        wait_for("running task", kill)
 
     def service_dies(self) -> None:
         """It is started again at the same address."""

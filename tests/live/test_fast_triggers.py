@@ -43,7 +43,7 @@ def run_many(airflow: LiveAirflow, service: LiveService, pipeline: str, count: i
         f"{asked.get('history.get_batch_run_data', 0)} of them bulk questions, "
         f"triggerer CPU {airflow.cpu_seconds('triggerer'):.1f} s in all"
     )
-    assert [task["state"] for task in tasks] == ["success"] * count
+    assert Counter(task["state"] for task in tasks) == {"success": count}
     assert {task["try_number"] for task in tasks} == {1}
     assert Counter(run.status for run in runs) == {"Completed": count}
     assert {run.tags["airflow_map_index"] for run in runs} == {str(number) for number in range(count)}

@@ -56,8 +56,7 @@ class Arrivals:
 
 def payloads(airflow: LiveAirflow, asset: str) -> list[dict[str, str]]:
     """What the events of an asset carry, oldest first."""
-    events = airflow.api("GET", f"assets/events?name_pattern={asset}&order_by=timestamp&limit=100")["asset_events"]
-    return [event["extra"]["payload"] for event in events]
+    return [event["extra"]["payload"] for event in airflow.asset_events(asset)]
 
 
 def handed_on(airflow: LiveAirflow) -> Counter[str]:
