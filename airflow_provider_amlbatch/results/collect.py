@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from airflow_provider_amlbatch.aml.words import counted
 from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.compare import Findings, Reconciler
 from airflow_provider_amlbatch.results.destination import PathLike, as_path, written_whole
@@ -264,7 +265,7 @@ def _report(collected: Collected) -> None:
         collected.seconds["total"],
     )
     if collected.rejected:
-        log.warning("%s rows could not be read: see %s", f"{collected.rejected:,}", collected.rejected_path)
+        log.warning("%s left out as unreadable: see %s", counted(collected.rejected, "row"), collected.rejected_path)
     for problem in collected.reconciliation.problems() if collected.reconciliation else ():
         log.warning("Reconciliation: %s", problem)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_amlbatch.aml.words import counted
 from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.doubles import Doubles
 from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
@@ -123,8 +124,9 @@ class Reconciler:
     def _judge(self, found: Reconciliation) -> None:
         if self._rules.keep == "error" and found.duplicates:
             raise DuplicateKeys(
-                f"{found.duplicates:,} rows repeat a key of {', '.join(self._key)}{first_few(found.duplicates_first)}; "
-                "a ParallelRunStep may write rows twice when it retries: say keep='first' to leave them out"
+                f"{counted(found.duplicates, 'row')} with a repeated {', '.join(self._key)}"
+                f"{first_few(found.duplicates_first)}; a ParallelRunStep may write rows twice when it retries: "
+                "say keep='first' to leave them out"
             )
         needed = float(self._rules.require_complete)
         if needed and (found.complete is None or found.complete < needed):
@@ -134,8 +136,8 @@ class Reconciler:
             )
         if self._rules.on_extra == "error" and found.extra:
             raise ExtraKeys(
-                f"{found.extra:,} keys are no input{first_few(found.extra_first)}: rows of another run, or inputs that "
-                "are not listed; say on_extra='warn' to let them pass"
+                f"{counted(found.extra, 'key')} without an input{first_few(found.extra_first)}: rows of another run, "
+                "or inputs that are not listed; say on_extra='warn' to let them pass"
             )
 
     def _complete(self, compared: _Compared) -> float | None:

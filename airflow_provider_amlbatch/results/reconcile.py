@@ -115,15 +115,12 @@ class Reconciliation:
     def problems(self) -> list[str]:
         """Say in sentences what is not as it should be; empty when all is well."""
         job = self.job or JobCounts()
-        inputs, missing = self.inputs or 0, self.missing or 0
+        inputs, missing, repeated = self.inputs or 0, self.missing or 0, counted(self.duplicates, "row")
         found = [
-            (self.duplicates, f"{self.duplicates:,} rows repeat a key{first_few(self.duplicates_first)}"),
-            (
-                self.missing,
-                f"{missing:,} of {inputs:,} inputs have no row{first_few(self.missing_first)}",
-            ),
-            (self.extra, f"{self.extra or 0:,} keys are no input{first_few(self.extra_first)}"),
-            (self.rejected, f"{self.rejected:,} rows could not be read and were left out"),
+            (self.duplicates, f"{repeated} with a repeated key{first_few(self.duplicates_first)}"),
+            (self.missing, f"{missing:,} of {inputs:,} inputs without a row{first_few(self.missing_first)}"),
+            (self.extra, f"{counted(self.extra or 0, 'key')} without an input{first_few(self.extra_first)}"),
+            (self.rejected, f"{counted(self.rejected, 'row')} left out as unreadable"),
             (job.failed_items, f"the job counts {counted(job.failed_items or 0, 'failed item')}"),
         ]
         seen = self.rows + self.rejected

@@ -89,4 +89,4 @@ def test_rows_that_came_twice_or_not_at_all_are_noticed(
     assert (result.state, result.tasks["require_all"]) == ("failed", "failed")
     assert not (tmp_path / "rows.parquet.complete.csv").exists()
     said = capfd.readouterr()
-    assert f"{len(missing):,} of {ROWS:,} inputs have no row ({min(missing)}, " in said.out + said.err
+    assert f"{len(missing):,} of {ROWS:,} inputs without a row ({min(missing)}, " in said.out + said.err

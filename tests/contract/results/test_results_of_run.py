@@ -118,7 +118,7 @@ def test_a_row_that_no_input_explains_fails_a_strict_collect(
     hook: AzureMLBatchHook, run_id: str, tmp_path: Path
 ) -> None:
     inputs, rules = Inputs("workspaceblobstore", "counted/0*.csv"), Reconcile(require_complete=0.9, on_extra="error")
-    with pytest.raises(ExtraKeys, match="27 keys are no input"):
+    with pytest.raises(ExtraKeys, match="27 keys without an input"):
         hook.collect(run_id, tmp_path / "names.parquet", inputs=inputs, reconcile=rules)
 
 
@@ -169,7 +169,7 @@ def test_the_command_line_shows_rows_counts_problems_and_how_a_column_is_spread(
     [
         (["--step", "other"], "step 'other', output None fits no output; there is: "),
         (["--require-complete", "1"], "90.00% of the inputs have a row, 100.00% are required"),
-        (["--input-path", "counted/0*.csv", "--on-extra", "error"], "27 keys are no input"),
+        (["--input-path", "counted/0*.csv", "--on-extra", "error"], "27 keys without an input"),
         (["--on-extra", "error"], "on_extra='error' needs inputs"),
         (
             ["--input-path", "counted/*.csv", "--match", "path", "--require-complete", "1"],

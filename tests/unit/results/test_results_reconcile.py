@@ -80,7 +80,7 @@ def test_what_is_missing_extra_and_twice(tmp_path: Path, pairs: list[tuple[str, 
 
 
 def test_duplicates_can_be_an_error_and_leave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DuplicateKeys, match=r"1 rows repeat a key of name \(a\.csv\)"):
+    with pytest.raises(DuplicateKeys, match=r"1 row with a repeated name \(a\.csv\)"):
         run(tmp_path, [("a.csv", 1), ("b.csv", 2), ("a.csv", 1)], Reconcile(keep="error"))
     assert [path.name for path in tmp_path.iterdir()] == ["parallel_run_step.txt"]
 
@@ -100,7 +100,7 @@ def test_completeness_is_required_by_fraction(tmp_path: Path, required: bool | f
     if complete:
         assert run(tmp_path, rows, rules).rows == 3
         return
-    with pytest.raises(IncompleteResult, match=r"75\.00% of the inputs.*1 of 4 inputs have no row \(d\.csv\)"):
+    with pytest.raises(IncompleteResult, match=r"75\.00% of the inputs.*1 of 4 inputs without a row \(d\.csv\)"):
         run(tmp_path, rows, rules)
     assert not (tmp_path / "out.parquet").exists()
 
@@ -142,7 +142,7 @@ def test_a_row_without_a_name_is_no_input(tmp_path: Path) -> None:
     found = collect(source, tmp_path / "out.csv", format=form, reconcile=Reconcile(["a", "b"])).reconciliation
     assert found is not None
     assert (found.missing, found.extra, found.extra_first) == (1, 1, ("(no name)",))
-    assert "1 keys are no input ((no name))" in found.problems()
+    assert "1 key without an input ((no name))" in found.problems()
     rules = Reconcile(require_complete=True, job=JobCounts(total_items=2))
     with pytest.raises(IncompleteResult, match=r"50\.00%"):
         collect(source, tmp_path / "out.csv", format=form, reconcile=rules)
@@ -151,12 +151,12 @@ def test_a_row_without_a_name_is_no_input(tmp_path: Path) -> None:
 def test_rows_that_no_input_explains_can_be_an_error(tmp_path: Path) -> None:
     rows, names = [("a.csv", 1), ("b.csv", 2), ("z.csv", 3)], ["in/a.csv", "in/b.csv"]
     rules = Reconcile(names, require_complete=True, on_extra="error")
-    with pytest.raises(ExtraKeys, match=r"1 keys are no input \(z\.csv\)"):
+    with pytest.raises(ExtraKeys, match=r"1 key without an input \(z\.csv\)"):
         run(tmp_path, rows, rules)
     assert not (tmp_path / "out.parquet").exists()
     assert run(tmp_path, rows[:2], rules).rows == 2
     assert run(tmp_path, rows, replace(rules, on_extra="warn")).rows == 3
-    with pytest.raises(IncompleteResult, match=r"no row \(b\.csv\)\. 1 keys are no input \(z\.csv\)"):
+    with pytest.raises(IncompleteResult, match=r"without a row \(b\.csv\)\. 1 key without an input \(z\.csv\)"):
         run(tmp_path, [rows[0], rows[2]], rules)
     with pytest.raises(FormatError, match="on_extra='error' needs inputs="):
         run(tmp_path, rows, Reconcile(on_extra="error"))

@@ -54,7 +54,7 @@ def test_a_chart_and_a_page_that_stands_alone(tmp_path: Path) -> None:
     page = Path(write_page(collected, tmp_path / "page.html", spread)).read_text()
     assert "&lt;b&gt;a&lt;/b&gt;" in page
     assert "<b>a</b>" not in page
-    assert "1 of 2 inputs have no row (z)" in page
+    assert "1 of 2 inputs without a row (z)" in page
     assert re.findall(r"<td>(\d)</td><td>(\d)</td><td><i style='width:([\d.]+)%'", page) == [
         ("2", "2", "100.0"),
         ("1", "1", "50.0"),
