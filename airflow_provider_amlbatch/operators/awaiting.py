@@ -20,9 +20,9 @@ from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
 from airflow_provider_amlbatch.triggers.pipeline_run import (
     DEADLINE_PASSED,
     RUN_ID,
-    SETTLE_TIME,
     AzureMLPipelineRunTrigger,
 )
+from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -43,7 +43,8 @@ class AzureMLRunOperator(BaseOperator):
     :param cancel_on_kill: whether a killed or timed-out task cancels its run.
     :param on_reuse: what to do when a step took over an older run's output instead of computing: ``warn``, ``fail`` or
         ``ignore``.
-    :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
+    :param settle_time: seconds for which a deferral lasts at least, because of an Airflow fault with short ones; by
+        default 10 more than ``[workers] min_heartbeat_interval``.
     """
 
     template_fields: Sequence[str] = ("azureml_conn_id",)

@@ -24,9 +24,9 @@ from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
 from airflow_provider_amlbatch.triggers.pipeline_run import (
     DEADLINE_PASSED,
-    SETTLE_TIME,
     AzureMLPipelineRunTrigger,
 )
+from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -42,7 +42,8 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
     :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker; ``poke_interval`` and ``timeout``
         count there too.
-    :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
+    :param settle_time: seconds for which a deferral lasts at least, because of an Airflow fault with short ones; by
+        default 10 more than ``[workers] min_heartbeat_interval``.
     """
 
     template_fields: Sequence[str] = ("run_id", "azureml_conn_id")

@@ -23,8 +23,9 @@ from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.sensors.position import Picked, position_of
-from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, SETTLE_TIME
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED
 from airflow_provider_amlbatch.triggers.schedules import AzureMLBlobChangeTrigger, AzureMLScheduledRunTrigger
+from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -171,7 +172,8 @@ class AzureMLScheduledRunSensor(_ChangeSensor):
     :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker; ``poke_interval`` and ``timeout``
         count there too.
-    :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
+    :param settle_time: seconds for which a deferral lasts at least, because of an Airflow fault with short ones; by
+        default 10 more than ``[workers] min_heartbeat_interval``.
     """
 
     template_fields: Sequence[str] = (*_ChangeSensor.template_fields, "schedule")
@@ -231,7 +233,8 @@ class AzureMLBlobChangeSensor(_ChangeSensor):
         start of the first DAG run if left out. (templated)
     :param azureml_conn_id: connection to the workspace. (templated)
     :param deferrable: whether to wait in the triggerer, without holding a worker.
-    :param settle_time: seconds for which a deferral lasts at least; guards against an Airflow fault with short ones.
+    :param settle_time: seconds for which a deferral lasts at least, because of an Airflow fault with short ones; by
+        default 10 more than ``[workers] min_heartbeat_interval``.
     """
 
     template_fields: Sequence[str] = (*_ChangeSensor.template_fields, "datastore", "path", "matching")

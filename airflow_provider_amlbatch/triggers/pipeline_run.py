@@ -12,13 +12,12 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+from airflow_provider_amlbatch.triggers.settling import settle
 
 #: XCom key of the run id, stored as soon as the run exists.
 RUN_ID = "run_id"
 #: ``status`` of the event that says that the deadline passed.
 DEADLINE_PASSED = "DeadlinePassed"
-#: Seconds for which a deferral lasts at least, unless told otherwise (see ``not_before``).
-SETTLE_TIME = 6.0
 #: Airflow 3.3 calls ``on_kill`` itself; before, a canceled trigger has to find out why.
 _AIRFLOW_CALLS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 #: Work for triggers that were killed; an event loop itself keeps no task alive.
@@ -35,8 +34,7 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
     :param azureml_conn_id: the connection.
     :param poll_interval: seconds between two questions about the run.
     :param execution_deadline: epoch second at which the wait ends; absolute, so a restarted triggerer keeps it.
-    :param not_before: epoch second before which nothing is fired: a task that is resumed while its own process is still
-        being buried is failed by Airflow 3.2 to 3.3.
+    :param not_before: epoch second before which nothing is fired (see :mod:`.settling`).
     :param cancel_on_kill: whether a person who kills the waiting task ends the run as well.
     :param ends_task: whether a run that completed ends the task here, without a worker; XCom gets the run id.
     """
@@ -79,7 +77,7 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         try:
-            await asyncio.sleep(self.not_before - time.time())
+            await settle(self, self.not_before)
             event = await self._wait()
         except asyncio.CancelledError as error:
             if not _AIRFLOW_CALLS_ON_KILL:

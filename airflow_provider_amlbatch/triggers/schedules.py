@@ -18,6 +18,7 @@ from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.aml.watermark import Change, Watermark, read_since
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED
+from airflow_provider_amlbatch.triggers.settling import settle
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor, AssetStateStoreAccessors
@@ -79,7 +80,7 @@ class _ChangeTrigger(BaseTrigger):
         """Look again and again, then fire once."""
         from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
 
-        await asyncio.sleep(self.not_before - time.time())
+        await settle(self, self.not_before)
         try:
             session = await _session(self.azureml_conn_id)
             mark = Watermark.from_json(self.mark)

@@ -246,9 +246,9 @@ def test_the_triggers_fire_for_news_and_the_sensor_picks(bench: Bench) -> None:
     hourly(bench, "deferred")
     airflow, started = AirflowState(), bench.now
     blob_sensor = AzureMLBlobChangeSensor(
-        task_id="blobs", datastore="workspaceblobstore", path="deferred", settle_time=0, deferrable=True, since=started
+        task_id="blobs", datastore="workspaceblobstore", path="deferred", deferrable=True, since=started
     )
-    run_sensor = sensor_of("deferred", deferrable=True, settle_time=0, since=started)
+    run_sensor = sensor_of("deferred", deferrable=True, since=started)
     waiting = []
     for sensor, kind in ((run_sensor, AzureMLScheduledRunTrigger), (blob_sensor, AzureMLBlobChangeTrigger)):
         context = airflow.context(kind.__name__, started)

@@ -29,6 +29,7 @@ from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.operators.awaiting import AzureMLRunOperator
 from airflow_provider_amlbatch.sensors.pipeline_run import AzureMLPipelineRunSensor
 from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, AzureMLPipelineRunTrigger
+from airflow_provider_amlbatch.triggers.settling import settle
 
 COMPLETED, FAILED = RunOutcome("r", RunStatus.COMPLETED), RunOutcome("r", RunStatus.FAILED)
 DEADLINE = {"run_id": "r", "status": DEADLINE_PASSED}
@@ -192,13 +193,20 @@ def test_a_completed_run_counts_although_its_steps_cannot_be_read() -> None:
         hook.conclude(COMPLETED, "fail")
 
 
+def deferred_trigger() -> AzureMLPipelineRunTrigger:
+    """The trigger of a task that deferred a moment ago, as a triggerer makes it."""
+    trigger = AzureMLPipelineRunTrigger("r", "azureml_default", 1.0, not_before=time.time() + 3600)
+    trigger.task_instance = cast(Any, SimpleNamespace(dag_id="d", task_id="t", run_id="m", map_index=-1))
+    return trigger
+
+
 @pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="there, nothing tells why a trigger is canceled")
 @pytest.mark.parametrize("reasons", [("a person ended the task",), ()])
 def test_a_person_who_ends_the_task_is_understood_although_airflow_never_calls_on_kill(
     reasons: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def canceled() -> None:
-        trigger = AzureMLPipelineRunTrigger("r", "azureml_default", 1.0, not_before=time.time() + 60)
+        trigger = deferred_trigger()
         waiting = asyncio.create_task(anext(trigger.run()))
         await asyncio.sleep(0)
         waiting.cancel(*reasons)
@@ -209,3 +217,16 @@ def test_a_person_who_ends_the_task_is_understood_although_airflow_never_calls_o
     asyncio.run(canceled())
     # It has gone on to ask for the state of its task, which it has none of here.
     assert ("Run r is not canceled: the state of its task cannot be read" in capsys.readouterr().out) == bool(reasons)
+
+
+def test_a_task_stays_deferred_until_its_own_process_is_gone_but_not_where_it_has_none() -> None:
+    async def is_kept(trigger: AzureMLPipelineRunTrigger) -> bool:
+        settling = asyncio.create_task(settle(trigger, trigger.not_before))
+        done, _ = await asyncio.wait([settling], timeout=0.05)
+        settling.cancel()
+        return not done
+
+    in_dag_test = deferred_trigger()
+    in_dag_test.task_instance = None
+    assert asyncio.run(is_kept(deferred_trigger()))
+    assert not asyncio.run(is_kept(in_dag_test))
