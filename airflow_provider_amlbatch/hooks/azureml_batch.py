@@ -176,10 +176,15 @@ class AzureMLBatchHook(BaseHook):
             watched.cancel()
 
     def look(self, run_id: str) -> RunOutcome | None:
-        """Look once whether a run is over. One that was started a moment ago may not be known everywhere yet."""
+        """Look once whether a run is over. What may pass is said in the log, and is no answer."""
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
         try:
             return RunOutcome.of(self.get_run(run_id))
         except NotFoundError:
+            return None  # one that was started a moment ago may not be known everywhere yet
+        except HICCUPS as error:
+            self.log.warning("Run %s cannot be read now; it will be tried again. %s", run_id, error)
             return None
 
     def conclude(self, outcome: RunOutcome, on_reuse: OnReuse = "ignore") -> str:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_amlbatch.aml.errors import (
-    ArgumentError,
-    RunTimeoutError,
-)
+from airflow_provider_amlbatch.aml.errors import ArgumentError, RunTimeoutError
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import ON_REUSE, AzureMLBatchHook, OnReuse
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
-from airflow_provider_amlbatch.triggers.pipeline_run import (
-    DEADLINE_PASSED,
-    RUN_ID,
-    AzureMLPipelineRunTrigger,
-)
+from airflow_provider_amlbatch.operators.killing import StartedRun
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, RUN_ID, AzureMLPipelineRunTrigger
 from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
@@ -34,7 +28,8 @@ if TYPE_CHECKING:
 class AzureMLRunOperator(BaseOperator):
     """Base of the operators that start a run and may wait for its end.
 
-    A subclass starts the run in :meth:`execute`, behind :meth:`submitting`, and hands its id to :meth:`follow`.
+    A subclass starts the run in :meth:`execute`, after it told ``own_run`` that it will, and hands its id to
+    :meth:`follow`.
 
     :param azureml_conn_id: connection to the workspace. (templated)
     :param wait_for_completion: whether the task ends with the run, or as soon as the run is started.
@@ -76,22 +71,13 @@ class AzureMLRunOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_reuse = on_reuse
         self.settle_time = settle_time
-        self._runs_to_cancel: Callable[[AzureMLBatchHook], list[str]] | None = None
+        self.own_run = StartedRun("Run", cancel=cancel_on_kill)
         self._run_id: str | None = None
-        self._killed = False
 
     @cached_property
     def hook(self) -> AzureMLBatchHook:
         """The hook of the connection."""
         return AzureMLBatchHook(self.azureml_conn_id)
-
-    def submitting(self, find: Callable[[AzureMLBatchHook], list[str]]) -> None:
-        """Say how to find the run that is about to be started, in case the task is killed before its id is known.
-
-        :raises AirflowException: if the task was killed already.
-        """
-        self._end_if_killed()
-        self._runs_to_cancel = find
 
     def follow(self, context: Context, run_id: str) -> str:
         """Show the run in Airflow, and wait for it if that is wanted.
@@ -99,10 +85,7 @@ class AzureMLRunOperator(BaseOperator):
         :return: the run id.
         :raises AirflowException: if the task was killed while it started the run.
         """
-        self._runs_to_cancel = lambda _hook: [run_id]
-        if self._killed and self.cancel_on_kill:
-            self.hook.cancel_run(run_id)
-        self._end_if_killed()
+        self.own_run.started(self.hook, run_id)
         self._run_id = run_id
         link = self.hook.run_link(run_id)
         context["ti"].xcom_push(key=RUN_ID, value=run_id)
@@ -110,7 +93,7 @@ class AzureMLRunOperator(BaseOperator):
         self.log.info("Run %s: %s", run_id, link)
         if not self.wait_for_completion:
             return run_id
-        outcome = self._look(run_id)
+        outcome = self.hook.look(run_id)
         if outcome is None and self.deferrable:
             self._defer(context, run_id)
         return self.hook.conclude(outcome or self.hook.wait(run_id, self.poll_interval), self.on_reuse)
@@ -119,7 +102,7 @@ class AzureMLRunOperator(BaseOperator):
         """Go on after a deferral."""
         self._run_id = run_id = str(event["run_id"])
         if event["status"] == DEADLINE_PASSED:
-            outcome = self._look(run_id)  # it may have ended since the trigger last asked
+            outcome = self.hook.look(run_id)  # it may have ended since the trigger last asked
             if outcome is not None:
                 return self.hook.conclude(outcome, self.on_reuse)
             if self.cancel_on_kill:
@@ -135,37 +118,8 @@ class AzureMLRunOperator(BaseOperator):
         return self.hook.conclude(RunOutcome.from_json(event), self.on_reuse)
 
     def on_kill(self) -> None:
-        """Cancel the run, if it was started and still goes on.
-
-        Airflow calls this in the middle of what the task does, and lets that go on until it kills the process.
-        """
-        self._killed = True
-        if not self.cancel_on_kill or self._runs_to_cancel is None:
-            return
-        from airflow_provider_amlbatch.aml.session import Session
-
-        try:
-            # A session of its own: the killed code may hold the locks of the other one.
-            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings, attempts=2))
-            for run_id in self._runs_to_cancel(hook):
-                canceled = hook.cancel_run(run_id)
-                self.log.info("Run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
-        except Exception:
-            self.log.exception("The task was killed, and its run could not be canceled.")
-
-    def _end_if_killed(self) -> None:
-        if self._killed:
-            raise AirflowException("The task was killed while it was about to start its run.")
-
-    def _look(self, run_id: str) -> RunOutcome | None:
-        """Look once whether the run is over. What may pass is left to the wait, which bears it."""
-        from airflow_provider_amlbatch.aml.watcher import HICCUPS
-
-        try:
-            return self.hook.look(run_id)
-        except HICCUPS as error:
-            self.log.warning("The state of run %s cannot be read now: %s", run_id, error)
-            return None
+        """Cancel the run, if it was started and still goes on."""
+        self.own_run.kill(self.hook, self.log)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         """Tell OpenLineage, where its provider is installed, what the run was given and where it writes."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.published_pipeline import AzureMLPipelineLink
 from airflow_provider_amlbatch.operators.awaiting import AzureMLRunOperator, submission_key
+from airflow_provider_amlbatch.operators.killing import StartedRun
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_amlbatch.aml.pipelines import PublishedPipeline
     from airflow_provider_amlbatch.aml.submission import SubmissionKey
-    from airflow_provider_amlbatch.sdk.publishing import Published, Trial
+    from airflow_provider_amlbatch.sdk.publishing import Published
 
 #: A definition, the JSON form of one, or a function that takes the SDK's Workspace and returns the SDK's Pipeline.
 Definition = BatchPipeline | Mapping[str, Any] | Callable[[Any], Any]
@@ -113,8 +114,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         self.always = always
         self.sdk_python = sdk_python
         self.azureml_conn_id = azureml_conn_id
-        self._trial: Trial | None = None
-        self._killed = False
+        self.trial_run = StartedRun("Trial run")
         self._check(_later)
 
     @cached_property
@@ -139,23 +139,8 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         }
 
     def on_kill(self) -> None:
-        """Cancel the trial run, if there is one.
-
-        Airflow calls this in the middle of what the task does, and lets that go on until it kills the process.
-        """
-        self._killed = True
-        if self._trial is None:
-            return
-        from airflow_provider_amlbatch.aml.session import Session
-
-        try:
-            # A session of its own: the killed code may hold the locks of the other one.
-            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings, attempts=2))
-            for run_id in self._trial.runs(hook.session):
-                canceled = hook.cancel_run(run_id)
-                self.log.info("Trial run %s %s.", run_id, "was asked to end" if canceled else "had already ended")
-        except Exception:
-            self.log.exception("The task was killed, and its trial run could not be canceled.")
+        """Cancel the trial run, if there is one."""
+        self.trial_run.kill(self.hook, self.log)
 
     def _check(self, later: Later) -> None:
         """Refuse what could never run. What is not known yet is left to :meth:`execute`."""
@@ -186,13 +171,10 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         from airflow_provider_amlbatch.sdk.errors import SmokeRunError
 
         hook = self.hook
-        # Known before the run exists, so that a kill at any moment finds it.
-        self._trial = publishing.trial_of(hook.session, pipeline, hook.declared_interface(pipeline), given)
-        self._end_if_killed()
-        run_id = self._trial.start(hook.session)
-        if self._killed:  # while it was started: on_kill may have looked for it too early
-            hook.cancel_run(run_id)
-        self._end_if_killed()
+        trial = publishing.trial_of(hook.session, pipeline, hook.declared_interface(pipeline), given)
+        self.trial_run.starting(lambda hook: trial.runs(hook.session))
+        run_id = trial.start(hook.session)
+        self.trial_run.started(hook, run_id)
         self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
         try:
             hook.conclude(hook.wait(run_id, self.poll_interval), on_reuse="warn")
@@ -202,11 +184,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
                 f"endpoint {endpoint!r} keeps its default version. {error}",
                 run_id=run_id,
             ) from None
-        self._trial = None
-
-    def _end_if_killed(self) -> None:
-        if self._killed:
-            raise AirflowException("The task was killed while it was about to start its trial run.")
+        self.trial_run.over()
 
     def _publish(self) -> Published:
         from airflow_provider_amlbatch.sdk import publishing
@@ -293,7 +271,7 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         if found is not None:
             self.log.info("Run %s was started by an earlier try of this task; going on with it.", found.run_id)
             return self.follow(context, found.run_id)
-        self.submitting(ours)
+        self.own_run.starting(ours)
         return self.follow(context, self._submit(key))
 
     def _check(self, later: Later) -> None:

@@ -22,10 +22,7 @@ from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
-from airflow_provider_amlbatch.triggers.pipeline_run import (
-    DEADLINE_PASSED,
-    AzureMLPipelineRunTrigger,
-)
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, AzureMLPipelineRunTrigger
 from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
@@ -87,7 +84,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the run once. A hiccup of the service is no answer, and no failure either."""
         del context
-        outcome = self._look()
+        outcome = self.hook.look(self.run_id)
         if outcome is None:
             self._tell_progress()
             return False
@@ -118,19 +115,10 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             self._told = line
 
     def _wait(self, context: Context) -> str:
-        outcome = self._look()
+        outcome = self.hook.look(self.run_id)
         if outcome is None:
             self._defer(context)
         return self._conclude(outcome)
-
-    def _look(self) -> RunOutcome | None:
-        from airflow_provider_amlbatch.aml.watcher import HICCUPS
-
-        try:
-            return self.hook.look(self.run_id)
-        except HICCUPS as error:
-            self.log.warning("Run %s could not be read; trying again. %s", self.run_id, error)
-            return None
 
     def _conclude(self, outcome: RunOutcome) -> str:
         try:

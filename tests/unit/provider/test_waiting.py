@@ -46,12 +46,12 @@ SETTINGS = ConnectionSettings.from_fields(
 class Service:
     """The hook's part of a service with one run.
 
-    :param state: how the run ended; None while it goes on; an error is raised.
+    :param state: how the run ended; None while it goes on.
     """
 
     settings = SETTINGS
 
-    def __init__(self, state: RunOutcome | Exception | None) -> None:
+    def __init__(self, state: RunOutcome | None) -> None:
         self._state = state
         self.canceled: list[str] = []
 
@@ -61,8 +61,6 @@ class Service:
 
     def look(self, run_id: str) -> RunOutcome | None:
         """Whether it is over."""
-        if isinstance(self._state, Exception):
-            raise self._state
         return self._state
 
     def cancel_run(self, run_id: str) -> bool:
@@ -95,7 +93,7 @@ class Starting(AzureMLRunOperator):
     def execute(self, context: Context) -> str:
         """Start it and wait."""
         self._happen(self, "looking")
-        self.submitting(lambda _hook: [])  # the service does not show the run yet
+        self.own_run.starting(lambda _hook: [])  # the service does not show the run yet
         self._happen(self, "posting")
         self.started.append("r")
         return self.follow(context, "r")
@@ -131,9 +129,16 @@ def test_a_task_that_is_killed_while_it_submits_cancels_what_it_started(cancel_o
     assert (task.started, service.canceled) == (["r"], ["r"] if cancel_on_kill else [])
 
 
-def test_a_first_look_that_fails_for_a_moment_is_left_to_the_wait() -> None:
+def test_a_look_that_fails_for_a_moment_is_no_answer_and_the_wait_goes_on() -> None:
+    class Failing:
+        settings = SETTINGS
+
+        def send(self, call: object) -> Any:
+            raise UNAVAILABLE
+
+    assert AzureMLBatchHook(session=cast(Any, Failing())).look("r") is None
     with pytest.raises(TaskDeferred):
-        starting(Service(UNAVAILABLE)).execute(context())
+        starting(Service(None)).execute(context())
 
 
 def test_a_run_that_ended_before_the_deadline_was_told_counts() -> None:
@@ -166,7 +171,9 @@ def test_a_sensor_looks_once_more_when_its_time_is_over() -> None:
         with pytest.raises(AirflowSensorTimeout, match=r"not over within timeout \(3600"):
             sensor(Service(None), timeout=3600).execute_complete(context(2), event)
     with pytest.raises(TaskDeferred):
-        sensor(Service(UNAVAILABLE), timeout=3600).execute_complete(context(), {"status": "error", "error": "x"})
+        sensor(Service(None), timeout=3600).execute_complete(
+            context(), {"run_id": "r", "status": "error", "error": "x"}
+        )
 
 
 def test_a_connection_that_cannot_be_read_now_ends_the_trigger_with_an_event() -> None:
