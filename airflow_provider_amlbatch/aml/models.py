@@ -39,13 +39,13 @@ def _first(body: Any) -> Model | None:
     return Model.model_validate(found[0]) if found else None
 
 
-def tags_of(session: Session, models: Iterable[str]) -> dict[str, str]:
+def tags_of(session: Session, models: str | Iterable[str]) -> dict[str, str]:
     """Make the tag that says which models a run scores with. The service itself keeps no note of that.
 
-    :param models: ``"name"``, which means the version that is the latest now, or ``"name:version"``.
+    :param models: ``"name"``, which means the version that is the latest now, or ``"name:version"``; one or several.
     :raises ArgumentError: if there is no such model.
     """
-    named = [_with_version(session, model) for model in models]
+    named = [_with_version(session, model) for model in ([models] if isinstance(models, str) else models)]
     return {MODELS: ",".join(named)} if named else {}
 
 

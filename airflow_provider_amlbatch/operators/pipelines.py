@@ -34,9 +34,9 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         (and ``version``) or ``saved_id``. (templated)
     :param data_paths: places on datastores by parameter name: ``"datastore/path"`` or a mapping with ``datastore`` and
         ``path``. (templated)
-    :param models: the models that the run scores with: ``"name"``, which means the version that is the latest at the
-        submission, or ``"name:version"``. Kept among the run's tags, from where the collected table gets them; nothing
-        else follows, so hand the version to the script as well if it is to use that one. (templated)
+    :param models: the model or models that the run scores with: ``"name"``, which means the version that is the latest
+        at the submission, or ``"name:version"``. Kept among the run's tags, from where the collected table gets them;
+        nothing else follows, so hand the version to the script as well if it is to use that one. (templated)
     :param description: text shown with the run. (templated)
     :param display_name: name shown for the run. (templated)
     :param tags: tags of the run, besides those that name the task. (templated)
@@ -80,7 +80,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
         parameters: Mapping[str, Any] | None = None,
         datasets: Mapping[str, Any] | None = None,
         data_paths: Mapping[str, Any] | None = None,
-        models: Sequence[str] = (),
+        models: str | Sequence[str] = (),
         description: str | None = None,
         display_name: str | None = None,
         tags: Mapping[str, str] | None = None,

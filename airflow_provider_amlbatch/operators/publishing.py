@@ -93,7 +93,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         pipeline: Definition,
         name: str | None = None,
         description: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         endpoint: str | None = None,
         validate_with: Mapping[str, Mapping[str, Any]] | None = None,
         poll_interval: float = 30.0,
@@ -196,7 +196,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
                 self.pipeline.build,
                 name=str(self.name),
                 description=self.description,
-                version=self.version,
+                version=None if self.version is None else str(self.version),
                 always=self.always,
             )
         return publishing.publish(session, self.pipeline, always=self.always, python=self.sdk_python)
@@ -213,7 +213,7 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
     :param parameters: values of the pipeline's parameters, by name. (templated)
     :param datasets: datasets by parameter name, as the invoke operator takes them. (templated)
     :param data_paths: places on datastores by parameter name, likewise. (templated)
-    :param models: the models that the run scores with, likewise. (templated)
+    :param models: the model or models that the run scores with, likewise. (templated)
     :param tags: tags of the run, besides those that name the task. (templated)
     :param sdk_python: path of a Python interpreter that has the Azure ML SDK, where Airflow's own has not.
     """
@@ -239,7 +239,7 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         parameters: Mapping[str, str | int | float | bool] | None = None,
         datasets: Mapping[str, Any] | None = None,
         data_paths: Mapping[str, Any] | None = None,
-        models: Sequence[str] = (),
+        models: str | Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
         sdk_python: str | None = None,
         **kwargs: Any,
@@ -329,7 +329,7 @@ def _read(pipeline: Any) -> Any:
     return BatchPipeline.from_json(pipeline) if isinstance(pipeline, Mapping) else pipeline
 
 
-def _check_definition(pipeline: object, *, sdk_python: str | None, **own: str | None) -> None:
+def _check_definition(pipeline: object, *, sdk_python: str | None, **own: object) -> None:
     if isinstance(pipeline, BatchPipeline | Mapping):
         given = [name for name, value in own.items() if value is not None]
         if given:

@@ -21,6 +21,7 @@ def test_a_name_means_the_latest_version_at_the_submission() -> None:
     tags = tags_of(service.session(), ["iris", "digits:3"])
     assert tags == {MODELS: "iris:12,digits:3"}
     assert models_of(Run(run_id="r", tags={**tags, "team": "a"})) == {"iris": "12", "digits": "3"}
+    assert tags_of(service.session(), "iris") == {MODELS: "iris:12"}  # as a template gives one
     with pytest.raises(ArgumentError, match=r"models names 'roses'.*register it first"):
         tags_of(service.session(), ["roses"])
 
