@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = 60.0, interval: float = 0.1) -> T:
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = 120.0, interval: float = 0.1) -> T:
     """Look again and again until there is something, and return it.
 
     :param what: names it, for the message.

@@ -38,7 +38,7 @@ class Invocation:
         """Wait until there is a run in the service, and return it."""
         return wait_for("run in the service", self.runs)[0]
 
-    def wait_for_status(self, run: Run, *statuses: str, seconds: float = 60.0) -> str | None:
+    def wait_for_status(self, run: Run, *statuses: str, seconds: float = 120.0) -> str | None:
         """Wait until a run has one of the statuses."""
 
         def look() -> str | None:

@@ -296,7 +296,7 @@ class DagRun:
         page = self.airflow.api("GET", f"{self._path}/taskInstances/invoke/listMapped?state={state}&limit=1")
         return int(page["total_entries"])
 
-    def wait_for_state(self, *states: str, seconds: float = 90.0) -> dict[str, Any]:
+    def wait_for_state(self, *states: str, seconds: float = 120.0) -> dict[str, Any]:
         """Wait until the task is in one of the states, and return it."""
 
         def look() -> dict[str, Any] | None:
@@ -305,7 +305,7 @@ class DagRun:
 
         return wait_for(f"task of {self.dag_id} that is {' or '.join(states)}", look, seconds)
 
-    def wait_for_end(self, seconds: float = 120.0) -> str:
+    def wait_for_end(self, seconds: float = 180.0) -> str:
         """Wait until the DAG run is over, and return its state."""
 
         def look() -> str | None:
