@@ -165,13 +165,14 @@ def _find_lost(
         sleep(pause)
         try:
             # Two ways of looking: an index that lags must not make a second run.
-            runs = find_runs(session, key, experiment, pipeline_id) or _by_pipeline(session, key, pipeline_id)
+            run = adoptable(find_runs(session, key, experiment, pipeline_id), key)
+            run = run or adoptable(_by_pipeline(session, key, pipeline_id), key)
         except AzureMLBatchError as error:
             raise AmbiguousSubmissionError(
                 f"Nobody can tell whether the submission was carried out: {lost} And looking for it failed: {error} "
                 "A retry of the task looks again before it submits."
             ) from error
-        if (run := adoptable(runs, key)) is not None:
+        if run is not None:
             return run
     return None
 

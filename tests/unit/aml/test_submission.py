@@ -101,6 +101,16 @@ def test_a_lost_answer_makes_one_run(service: Service, answer: Any, created: boo
     assert len(service.runs) == 1
 
 
+def test_a_lost_answer_is_looked_for_twice_also_beside_an_older_run(service: Service) -> None:
+    older = SubmissionKey(KEY.value, "before it was cleared", KEY.labels)
+    submit(service, older)
+    service.troubles = [(True, Reply(500, {}))]
+    shown = list(service.runs)
+    service.on("POST", QUERY, lambda _: {"value": shown})  # the index never shows the new one
+    assert submit(service) == Submission("run-2", adopted=True)
+    assert len(service.runs) == 2
+
+
 @pytest.mark.parametrize("answer", [Reply(429, {}), Reply(400, {"Error": {"Code": "Disabled"}})])
 def test_a_refusal_is_not_a_lost_answer(service: Service, answer: Reply) -> None:
     service.troubles = [(False, answer)] * 9
