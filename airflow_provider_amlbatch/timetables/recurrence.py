@@ -12,10 +12,10 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, T
 from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.aml.recurrence import ScheduleRecurrence
 
-#: How late a slot may be and still start its run when ``catchup`` is off. Airflow computes the next run afresh each
-#: time it parses the DAG file, also between the moment of a slot and the moment at which the scheduler makes its run:
-#: a slot dropped the instant it passes would now and then be lost.
-GRACE = timedelta(minutes=5)
+#: How late a slot may be and still start its run when ``catchup`` is off, unless told otherwise. Airflow computes the
+#: next run afresh each time it parses the DAG file, also while the run of a slot that has passed is still to be made:
+#: because the scheduler was away, or because ``max_active_runs`` are going on.
+GRACE = timedelta(hours=1)
 
 _TICK = timedelta(microseconds=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,7 +33,8 @@ class AzureMLRecurrenceTimetable(Timetable):
     interval of a run reaches from the slot before to its own slot, and the first slot only opens the first interval.
 
     With ``catchup=False`` slots that passed while the DAG was paused are dropped, as Azure drops them, instead of the
-    last one running at once. A slot counts as passed when it is more than five minutes old.
+    last one running at once. A slot counts as passed when it is older than ``grace``: an hour, so that a short outage
+    of Airflow, or a run that keeps a DAG with ``max_active_runs=1`` beyond its next slot, loses none.
 
     A rule without ``start_time`` counts from the instant at which the schedule was made. Airflow knows no such instant:
     it is ``created`` if that is given, otherwise the DAG's ``start_date`` (the earliest one of its tasks). Give
@@ -50,6 +51,7 @@ class AzureMLRecurrenceTimetable(Timetable):
     :param run_on_create: without ``start_time``, run at once when the DAG is first scheduled, as Azure does when a
         schedule is made; a backfill then begins with a run at its first date. Off by default, because to unpause a DAG
         is not to make a schedule.
+    :param grace: how late a slot may be and still start its run, with ``catchup=False``.
     :raises ArgumentError: if Azure would refuse the rule, or if the options contradict it.
     """
 
@@ -68,6 +70,7 @@ class AzureMLRecurrenceTimetable(Timetable):
         created: datetime | None = None,
         interval_style: bool = False,
         run_on_create: bool = False,
+        grace: timedelta = GRACE,
     ) -> None:
         self.recurrence = ScheduleRecurrence(
             frequency, interval, start_time, time_zone, hours, minutes, week_days, time_of_day, month_end
@@ -81,9 +84,12 @@ class AzureMLRecurrenceTimetable(Timetable):
             )
         if created is not None and created.tzinfo is None:
             raise ArgumentError(f"created must be an aware datetime, not {created.isoformat()} without a time zone.")
+        if grace <= timedelta(0):
+            raise ArgumentError(f"grace is {grace}; it must be longer than no time, as Airflow is never quite on time.")
         self.created = None if created is None else created.astimezone(UTC)
         self.interval_style = interval_style
         self.run_on_create = run_on_create
+        self.grace = grace
         creation = "the start_date" if self.created is None else f"{self.created:%Y-%m-%d %H:%M} UTC"
         self.description = self.recurrence.describe(creation)
 
@@ -96,10 +102,17 @@ class AzureMLRecurrenceTimetable(Timetable):
         created: datetime | None = None,
         interval_style: bool = False,
         run_on_create: bool = False,
+        grace: timedelta = GRACE,
     ) -> Self:
         """Take the rule from ``azureml.pipeline.core.ScheduleRecurrence``, or from anything with its attributes."""
         rule = ScheduleRecurrence.from_sdk(recurrence, month_end=month_end)
-        return cls(**_arguments(rule), created=created, interval_style=interval_style, run_on_create=run_on_create)
+        return cls(
+            **_arguments(rule),
+            created=created,
+            interval_style=interval_style,
+            run_on_create=run_on_create,
+            grace=grace,
+        )
 
     @property
     def summary(self) -> str:
@@ -116,19 +129,26 @@ class AzureMLRecurrenceTimetable(Timetable):
             "created": None if self.created is None else self.created.isoformat(),
             "interval_style": self.interval_style,
             "run_on_create": self.run_on_create,
+            "grace": self.grace.total_seconds(),
         }
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> Self:
         """Rebuild a timetable from what :meth:`serialize` wrote."""
         created = data["created"]
-        return cls(**{**data, "created": None if created is None else datetime.fromisoformat(created)})
+        return cls(
+            **{
+                **data,
+                "created": None if created is None else datetime.fromisoformat(created),
+                "grace": timedelta(seconds=data["grace"]),
+            }
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AzureMLRecurrenceTimetable) and self.serialize() == other.serialize()
 
     def __hash__(self) -> int:
-        return hash((self.recurrence, self.created, self.interval_style, self.run_on_create))
+        return hash((self.recurrence, self.created, self.interval_style, self.run_on_create, self.grace))
 
     def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
         """Return the interval of a run that a person starts: that instant, or the last whole interval before it."""
@@ -173,12 +193,12 @@ class AzureMLRecurrenceTimetable(Timetable):
         if last is not None:
             # The end of an interval is the beginning of the next; never the same beginning twice, or Airflow stalls.
             floors.append(max(last.end - _TICK, last.start) if self.interval_style else last.end)
-        return max(floors, default=now - GRACE)
+        return max(floors, default=now - self.grace)
 
     def _oldest_due(self, now: datetime, created: datetime) -> datetime:
         """The beginning of the oldest interval that is not missed: its slot is due since a moment ago, or next."""
         slot = self._slot_before(now + _TICK, created)
-        if slot is None or slot <= now - GRACE:
+        if slot is None or slot <= now - self.grace:
             slot = self._slot_after(now, created)
         if not self.interval_style:
             return slot

@@ -16,6 +16,7 @@ from airflow.sdk import DAG
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow_names import DagBag, DagSerialization, next_run
 
+from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
 
 CASES = json.loads((Path(__file__).parents[1] / "unit" / "data" / "recurrence_cases.json").read_text())
@@ -105,18 +106,34 @@ def test_catchup_makes_every_missed_run() -> None:
     ]
 
 
-def test_a_slot_is_due_for_five_minutes_and_then_missed() -> None:
-    timetable = AzureMLRecurrenceTimetable("Day", 1, time_of_day="09:00")
+@pytest.mark.parametrize(
+    ("options", "still", "too_late"),
+    [
+        ({}, "2026-11-21T09:59:59", "2026-11-21T10:00"),
+        ({"grace": timedelta(hours=30)}, "2026-11-22T08:59:59", "2026-11-22T15:00"),
+    ],
+    ids=["an hour", "longer than a day: the next slot takes over"],
+)
+def test_a_slot_is_due_for_a_while_and_then_missed(options: dict[str, Any], still: str, too_late: str) -> None:
+    made = AzureMLRecurrenceTimetable("Day", 1, time_of_day="09:00", **options)
+    timetable = AzureMLRecurrenceTimetable.deserialize(json.loads(json.dumps(made.serialize())))
     for limits in (restriction("2026-01-01"), restriction(None)):
-        for now, expected in [
-            ("2026-11-21T09:00", "2026-11-21T09:00"),
-            ("2026-11-21T09:04:59", "2026-11-21T09:00"),
-            ("2026-11-21T09:05", "2026-11-22T09:00"),
-        ]:
-            assert timetable.next_run_at(utc(now), None, limits) == DagRunInfo.exact(utc(expected))
+        for now in ("2026-11-21T09:00", "2026-11-21T09:05", still):
+            assert timetable.next_run_at(utc(now), None, limits) == DagRunInfo.exact(utc("2026-11-21T09:00"))
+        assert timetable.next_run_at(utc(too_late), None, limits) == DagRunInfo.exact(utc("2026-11-22T09:00"))
     last = DataInterval.exact(utc("2026-11-21T09:00"))
     info = timetable.next_run_at(utc("2026-11-21T09:01"), last, restriction("2026-01-01"))
     assert info == DagRunInfo.exact(utc("2026-11-22T09:00"))
+    with pytest.raises(ArgumentError, match="grace is 0:00:00"):
+        AzureMLRecurrenceTimetable("Day", 1, grace=timedelta(0))
+
+
+def test_a_run_that_goes_on_beyond_the_next_slot_costs_no_slot() -> None:
+    # max_active_runs=1: Airflow makes the run of 10:00 when that of 09:00 has ended, at 10:06.
+    timetable = AzureMLRecurrenceTimetable("Hour", 1, "2026-11-01T00:00:00")
+    last = DataInterval.exact(utc("2026-11-21T09:00"))
+    info = timetable.next_run_at(utc("2026-11-21T10:06"), last, restriction("2026-11-01"))
+    assert info == DagRunInfo.exact(utc("2026-11-21T10:00"))
 
 
 def test_a_slot_before_the_start_date_never_runs() -> None:
@@ -209,6 +226,7 @@ DAG_FILE = """
 from datetime import datetime, timezone
 from airflow.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow_provider_amlbatch.aml.errors import ArgumentError
 from airflow_provider_amlbatch.timetables.recurrence import AzureMLRecurrenceTimetable
 
 with DAG(
