@@ -1,7 +1,7 @@
 """Two DAGs: one scores and publishes its table as an Asset, the other starts by itself and works on what came.
 
-The Asset's event carries run id, place, row count and the comparison with the inputs, so that the consumer reads what
-this event is about and never "the latest file".
+The Asset's events carry run id, place, row count and the comparison with the inputs. The consumer reads the tables of
+those events that started it, which may be several, and never "the latest file".
 """
 
 from __future__ import annotations
@@ -48,15 +48,19 @@ with DAG("produce_predictions", schedule=None, tags=["azureml"], doc_md=__doc__)
 with DAG("consume_predictions", schedule=[predictions], tags=["azureml"], doc_md=__doc__) as consume:
 
     @task(inlets=[predictions])
-    def count_classes(*, inlet_events: dict) -> dict[str, object]:
-        """Count how often each class was predicted in the table that the last event tells of."""
+    def count_classes(*, triggering_asset_events: dict, inlet_events: dict) -> list[dict[str, object]]:
+        """Count how often each class was predicted in each new table; started by hand, in the last one."""
         import pyarrow.parquet as pq
 
-        told = inlet_events[predictions][-1].extra
-        table = pq.read_table(told["uri"])
-        if table.num_rows != told["rows"]:
-            raise ValueError(f"{told['uri']} has {table.num_rows} rows, but run {told['run_id']} wrote {told['rows']}.")
-        counted = table["prediction"].value_counts().to_pylist()
-        return {"run_id": told["run_id"], "classes": {str(item["values"]): item["counts"] for item in counted}}
+        results: list[dict[str, object]] = []
+        for event in triggering_asset_events.get(predictions) or [inlet_events[predictions][-1]]:
+            told = event.extra
+            table = pq.read_table(told["uri"])
+            if table.num_rows != told["rows"]:
+                raise ValueError(f"{told['uri']} has {table.num_rows} rows, run {told['run_id']} wrote {told['rows']}.")
+            counted = table["prediction"].value_counts().to_pylist()
+            classes = {str(item["values"]): item["counts"] for item in counted}
+            results.append({"run_id": told["run_id"], "classes": classes})
+        return results
 
     count_classes()

@@ -49,7 +49,7 @@ with DAG(
             {
                 "folder": path,
                 "data_path": f"{batch['datastore']}/{path}",
-                "table": f"{RESULTS / Path(path).name}.parquet",
+                "table": f"{RESULTS / path.replace('/', '-')}.parquet",
             }
             for path in found
         ]

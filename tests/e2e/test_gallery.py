@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow_names import AIRFLOW_VERSION, DagBag, ParamValidationError
@@ -110,16 +113,31 @@ def test_a_retrained_model_is_tried_and_then_scores_through_the_endpoint(run_exa
     )
 
 
-def test_the_consumer_works_on_what_the_event_tells(run_example, sample):
+def test_the_consumer_works_on_what_the_events_tell(run_example, sample, tmp_path):
     produced = run_example("consume_predictions", "produce_predictions")
     consumed = run_example("consume_predictions", "consume_predictions")
 
     assert (produced.state, consumed.state) == ("success", "success")
     counted = np.unique(list(sample.predictions().values()), return_counts=True)
-    assert consumed.returned["count_classes"] == {
+    of_last = {
         "run_id": produced.returned["score.invoke"],
         "classes": {str(label): int(count) for label, count in zip(*counted, strict=True)},
     }
+    assert consumed.returned["count_classes"] == [of_last]
+
+    # Airflow may start one run for several events.
+    module = runpy.run_path(str(DAGS / "consume_predictions.py"))
+    told = []
+    for run, labels in {"r1": ["0", "1", "1"], "r2": ["1"]}.items():
+        table = pa.table({"file": [f"{number}.csv" for number in range(len(labels))], "prediction": labels})
+        pq.write_table(table, tmp_path / f"{run}.parquet")
+        extra = {"run_id": run, "uri": str(tmp_path / f"{run}.parquet"), "rows": len(labels)}
+        told.append(SimpleNamespace(extra=extra))
+    count_classes = module["consume"].get_task("count_classes").python_callable
+    assert count_classes(triggering_asset_events={module["predictions"]: told}, inlet_events={}) == [
+        {"run_id": "r1", "classes": {"0": 1, "1": 2}},
+        {"run_id": "r2", "classes": {"1": 1}},
+    ]
 
 
 @pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="there, dag.test() gives callbacks no exception")

@@ -187,7 +187,7 @@ def test_what_arrives_is_scored_by_folder_and_only_what_arrived(run_example, ses
     assert result.returned["total"] == 5
     for folder, some in {"monday": names[:3], "tuesday": names[3:]}.items():
         predictions = {name: sample.predictions()[name] for name in some}
-        assert labels(tmp_path / "results" / "arrived" / f"{folder}.parquet") == predictions
+        assert labels(tmp_path / "results" / "arrived" / f"incoming-{folder}.parquet") == predictions
 
     deliver("tuesday", names[3:4])  # the same file again: a change all the same
     result = run()
