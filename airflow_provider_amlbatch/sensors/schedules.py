@@ -184,18 +184,12 @@ class AzureMLScheduledRunSensor(_ChangeSensor):
         self.schedule = schedule
 
     @cached_property
-    def schedule_id(self) -> str:
-        """The id of the schedule, which may have been given by name."""
-        from airflow_provider_amlbatch.aml.scheduling import find_schedule
-
-        return find_schedule(self.hook.session, self.schedule).id
-
-    @cached_property
     def source(self) -> Source:
         """The runs of the schedule."""
         from airflow_provider_amlbatch.aml.changes import ScheduledRuns
+        from airflow_provider_amlbatch.aml.scheduling import find_schedule
 
-        return ScheduledRuns(self.schedule_id)
+        return ScheduledRuns(find_schedule(self.hook.session, self.schedule).id)
 
     def limit(self) -> int:
         """As many as Airflow maps over; the rest is for the next DAG run."""
@@ -207,7 +201,7 @@ class AzureMLScheduledRunSensor(_ChangeSensor):
 
     def trigger(self, **options: Any) -> BaseTrigger:
         """Make the trigger that waits for a run."""
-        return AzureMLScheduledRunTrigger(schedule_id=self.schedule_id, **options)
+        return AzureMLScheduledRunTrigger(schedule=self.schedule, **options)
 
 
 class AzureMLBlobChangeSensor(_ChangeSensor):

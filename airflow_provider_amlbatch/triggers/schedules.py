@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,8 @@ class _ChangeTrigger(BaseTrigger):
         """What names the list."""
         raise NotImplementedError
 
-    def source(self) -> Source:
-        """The list that is watched."""
+    def source(self, session: Session) -> Source:
+        """Find the list that is watched. Not called on the event loop."""
         raise NotImplementedError
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -84,7 +84,8 @@ class _ChangeTrigger(BaseTrigger):
         try:
             session = await _session(self.azureml_conn_id)
             mark = Watermark.from_json(self.mark)
-            while not (await _unseen(self.source, session, mark))[0]:
+            find = cache(partial(self.source, session))
+            while not (await _unseen(find, session, mark))[0]:
                 left = self.execution_deadline - time.time()
                 if left <= 0:
                     yield TriggerEvent({"status": DEADLINE_PASSED})
@@ -97,29 +98,36 @@ class _ChangeTrigger(BaseTrigger):
             yield TriggerEvent({"status": NEWS})
 
 
-class AzureMLScheduledRunTrigger(_ChangeTrigger):
+class _RunsOfSchedule:
+    """What names the runs of a schedule, for both kinds of triggers."""
+
+    schedule: str
+
+    def arguments(self) -> dict[str, Any]:
+        """What names the list."""
+        return {"schedule": self.schedule}
+
+    def source(self, session: Session) -> Source:
+        """Find the schedule: its runs are the list."""
+        from airflow_provider_amlbatch.aml.changes import ScheduledRuns
+        from airflow_provider_amlbatch.aml.scheduling import find_schedule
+
+        return ScheduledRuns(find_schedule(session, self.schedule).id)
+
+
+class AzureMLScheduledRunTrigger(_RunsOfSchedule, _ChangeTrigger):
     """Fire when a schedule has started a run.
 
-    :param schedule_id: the schedule.
+    :param schedule: its name or id.
     :param mark: what was seen, as JSON.
     :param poll_interval: seconds between two looks.
     :param execution_deadline: epoch second at which the wait ends.
     :param not_before: epoch second before which nothing is fired.
     """
 
-    def __init__(self, schedule_id: str, **options: Any) -> None:
+    def __init__(self, schedule: str, **options: Any) -> None:
         super().__init__(**options)
-        self.schedule_id = schedule_id
-
-    def arguments(self) -> dict[str, Any]:
-        """What names the list."""
-        return {"schedule_id": self.schedule_id}
-
-    def source(self) -> Source:
-        """The runs of the schedule."""
-        from airflow_provider_amlbatch.aml.changes import ScheduledRuns
-
-        return ScheduledRuns(self.schedule_id)
+        self.schedule = schedule
 
 
 class _Folder:
@@ -139,8 +147,9 @@ class _Folder:
             "matching": self.matching,
         }
 
-    def blobs(self) -> Source:
+    def source(self, session: Session) -> Source:
         """The blobs of the folder."""
+        del session
         from airflow_provider_amlbatch.aml.changes import ChangedBlobs
 
         return ChangedBlobs(self.datastore, self.path, self.recursive, self.matching)
@@ -165,10 +174,6 @@ class AzureMLBlobChangeTrigger(_Folder, _ChangeTrigger):
         self.path = path
         self.recursive = recursive
         self.matching = matching
-
-    def source(self) -> Source:
-        """The blobs of the folder."""
-        return self.blobs()
 
 
 class _ChangeEventTrigger(BaseEventTrigger):
@@ -254,7 +259,7 @@ class _ChangeEventTrigger(BaseEventTrigger):
         return Watermark.since(datetime.now(UTC) if self.since is None else read_since(self.since))
 
 
-class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
+class AzureMLScheduledRunEventTrigger(_RunsOfSchedule, _ChangeEventTrigger):
     """Make an asset event for each run that an Azure ML schedule starts; its ``payload`` is the run id.
 
     ::
@@ -278,17 +283,6 @@ class AzureMLScheduledRunEventTrigger(_ChangeEventTrigger):
     ) -> None:
         super().__init__(azureml_conn_id, poll_interval, since)
         self.schedule = schedule
-
-    def arguments(self) -> dict[str, Any]:
-        """What names the list."""
-        return {"schedule": self.schedule}
-
-    def source(self, session: Session) -> Source:
-        """Find the schedule: its runs are the list."""
-        from airflow_provider_amlbatch.aml.changes import ScheduledRuns
-        from airflow_provider_amlbatch.aml.scheduling import find_schedule
-
-        return ScheduledRuns(find_schedule(session, self.schedule).id)
 
 
 class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
@@ -319,11 +313,6 @@ class AzureMLBlobChangeEventTrigger(_Folder, _ChangeEventTrigger):
         self.path = path
         self.recursive = recursive
         self.matching = matching
-
-    def source(self, session: Session) -> Source:
-        """Watch the folder."""
-        del session
-        return self.blobs()
 
 
 def _states_of(watched: AssetStateStoreAccessors) -> Sequence[AssetStateStoreAccessor | AssetStateStoreAccessors]:

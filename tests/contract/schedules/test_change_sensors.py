@@ -265,7 +265,7 @@ def test_the_triggers_fire_for_news_and_the_sensor_picks(bench: Bench) -> None:
         assert sensor.execute_complete(context, {"status": NEWS})
     now = bench.now.timestamp()
     late = AzureMLScheduledRunTrigger(
-        schedule_id=run_sensor.schedule_id, azureml_conn_id="azureml_default", poll_interval=1, not_before=0,
+        schedule="deferred", azureml_conn_id="azureml_default", poll_interval=1, not_before=0,
         mark={"settled": now, "seen": {}}, execution_deadline=0,
     )  # fmt: skip
     assert fired(late) == {"status": "DeadlinePassed"}
