@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
@@ -9,6 +10,10 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
+
+    from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
+
+log = logging.getLogger(__name__)
 
 
 class AzureMLRunLink(BaseOperatorLink):
@@ -26,7 +31,15 @@ class AzureMLRunLink(BaseOperatorLink):
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
 
     @classmethod
-    def persist(cls, context: Context, url: str) -> None:
-        """Store the address of the task's run."""
+    def persist(cls, context: Context, hook: AzureMLBatchHook, run_id: str) -> None:
+        """Store the address of the task's run, and log it. A hiccup of the service costs the address, and no more."""
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
+
+        try:
+            url = hook.run_link(run_id)
+        except HICCUPS as error:
+            log.warning("The address of run %s is not known now: %s", run_id, error)
+            return
+        log.info("Run %s: %s", run_id, url)
         ti: Any = context["ti"]
         ti.xcom_push(key=cls().xcom_key, value=url)

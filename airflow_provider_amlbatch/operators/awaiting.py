@@ -87,13 +87,11 @@ class AzureMLRunOperator(BaseOperator):
         """
         self.own_run.started(self.hook, run_id)
         self._run_id = run_id
-        link = self.hook.run_link(run_id)
         context["ti"].xcom_push(key=RUN_ID, value=run_id)
-        AzureMLRunLink.persist(context, link)
-        self.log.info("Run %s: %s", run_id, link)
+        AzureMLRunLink.persist(context, self.hook, run_id)
         if not self.wait_for_completion:
             return run_id
-        outcome = self.hook.look(run_id)
+        outcome = self.hook.look(run_id, context["ti"].start_date)
         if outcome is None and self.deferrable:
             self._defer(context, run_id)
         return self.hook.conclude(outcome or self.hook.wait(run_id, self.poll_interval), self.on_reuse)
@@ -102,7 +100,7 @@ class AzureMLRunOperator(BaseOperator):
         """Go on after a deferral."""
         self._run_id = run_id = str(event["run_id"])
         if event["status"] == DEADLINE_PASSED:
-            outcome = self.hook.look(run_id)  # it may have ended since the trigger last asked
+            outcome = self.hook.look(run_id, context["ti"].start_date)  # it may have ended since the trigger last asked
             if outcome is not None:
                 return self.hook.conclude(outcome, self.on_reuse)
             if self.cancel_on_kill:

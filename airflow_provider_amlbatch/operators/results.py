@@ -152,7 +152,7 @@ class AzureMLCollectResultsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Collect, and describe the table on the outlets."""
-        AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
+        AzureMLRunLink.persist(context, self.hook, self.run_id)
         destination = self._destination()
         result = self.hook.collect(
             self.run_id,

@@ -35,7 +35,7 @@ class AzureMLCancelRunOperator(BaseOperator):
     def execute(self, context: Context) -> bool:
         """Cancel the run."""
         hook = AzureMLBatchHook(self.azureml_conn_id)
-        AzureMLRunLink.persist(context, hook.run_link(self.run_id))
+        AzureMLRunLink.persist(context, hook, self.run_id)
         canceled = hook.cancel_run(self.run_id)
         self.log.info("Run %s %s.", self.run_id, "was asked to end" if canceled else "had nothing left to end")
         return canceled

@@ -70,7 +70,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait as the sensor's mode says."""
-        AzureMLRunLink.persist(context, self.hook.run_link(self.run_id))
+        AzureMLRunLink.persist(context, self.hook, self.run_id)
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -83,8 +83,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the run once. A hiccup of the service is no answer, and no failure either."""
-        del context
-        outcome = self.hook.look(self.run_id)
+        outcome = self._look(context)
         if outcome is None:
             self._tell_progress()
             return False
@@ -115,10 +114,16 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             self._told = line
 
     def _wait(self, context: Context) -> str:
-        outcome = self.hook.look(self.run_id)
+        outcome = self._look(context)
         if outcome is None:
             self._defer(context)
         return self._conclude(outcome)
+
+    def _look(self, context: Context) -> RunOutcome | None:
+        ti: Any = context["ti"]
+        # A rescheduled sensor starts anew each time.
+        began = ti.get_first_reschedule_date(context) if self.reschedule else None
+        return self.hook.look(self.run_id, began or ti.start_date)
 
     def _conclude(self, outcome: RunOutcome) -> str:
         try:

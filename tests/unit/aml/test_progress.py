@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,11 +139,12 @@ def test_a_sensor_that_pokes_tells_each_change(job: Job) -> None:
     job.on("GET", r".*/runs/r", lambda _: {"runId": "r", "status": "Running"})
     sensor: Any = AzureMLPipelineRunSensor(task_id="wait", run_id="r", deferrable=False)
     sensor.hook = AzureMLBatchHook(session=job.session())
+    context: Any = {"ti": SimpleNamespace(start_date=datetime.now(UTC))}
     with capture_logs() as logged:
-        assert [sensor.poke({}) for _ in range(2)] == [False, False]
+        assert [sensor.poke(context) for _ in range(2)] == [False, False]
         job.overview = early("0:00:20")
-        assert not sensor.poke({})
+        assert not sensor.poke(context)
         job.on("GET", r".*/runs/.*/children", lambda _: Reply(404, {}))
-        assert not sensor.poke({})
+        assert not sensor.poke(context)
     told = [entry["event"] for entry in logged if entry["log_level"] == "info"]
     assert told == [f"Step 'score': {HOURS}", "Step 'score': 1 of 3 mini-batches, about 20 s left"]

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow_names import AIRFLOW_VERSION
 
-from airflow_provider_amlbatch.aml.errors import RunFailedError, RunTimeoutError, ServiceUnavailableError
+from airflow_provider_amlbatch.aml.errors import NotFoundError, RunFailedError, RunTimeoutError, ServiceUnavailableError
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import ConnectionSettings
 from airflow_provider_amlbatch.aml.status import RunStatus
@@ -59,8 +59,9 @@ class Service:
         """Its page."""
         return f"https://studio/{run_id}"
 
-    def look(self, run_id: str) -> RunOutcome | None:
+    def look(self, run_id: str, since: datetime) -> RunOutcome | None:
         """Whether it is over."""
+        assert since.tzinfo is not None
         return self._state
 
     def cancel_run(self, run_id: str) -> bool:
@@ -136,9 +137,44 @@ def test_a_look_that_fails_for_a_moment_is_no_answer_and_the_wait_goes_on() -> N
         def send(self, call: object) -> Any:
             raise UNAVAILABLE
 
-    assert AzureMLBatchHook(session=cast(Any, Failing())).look("r") is None
+    assert AzureMLBatchHook(session=cast(Any, Failing())).look("r", datetime(2020, 1, 1, tzinfo=UTC)) is None
     with pytest.raises(TaskDeferred):
         starting(Service(None)).execute(context())
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_run_that_does_not_exist_is_waited_for_a_quarter_of_an_hour(deferrable: bool) -> None:
+    class Without:
+        settings, studio = SETTINGS, "https://studio"
+
+        def send(self, call: object) -> Any:
+            raise NotFoundError("There is no run 'r'.", status=404)
+
+        pages = send
+
+    waiting = sensor(cast(Any, AzureMLBatchHook(session=cast(Any, Without()))), deferrable=deferrable)
+    waiting.hook.run_link = lambda run_id: run_id  # type: ignore[method-assign]
+    young, old = context(0.24), context(0.26)
+    error = {"run_id": "r", "status": "error", "error": "There is no run 'r'."}
+    if deferrable:
+        for wait in (lambda: waiting.execute(young), lambda: waiting.execute_complete(young, error)):
+            with pytest.raises(TaskDeferred):
+                wait()
+        with pytest.raises(NotFoundError, match="no run 'r'"):
+            waiting.execute_complete(old, error)
+    else:
+        assert not waiting.poke(young)
+        with pytest.raises(NotFoundError, match="no run 'r'"):
+            waiting.poke(old)
+
+
+def test_a_service_that_cannot_be_asked_costs_the_link_and_no_more() -> None:
+    class Unreachable(Service):
+        def run_link(self, run_id: str) -> str:
+            raise UNAVAILABLE
+
+    assert sensor(Unreachable(COMPLETED)).execute(context()) == "r"
+    assert starting(Unreachable(COMPLETED)).execute(context()) == "r"
 
 
 def test_a_run_that_ended_before_the_deadline_was_told_counts() -> None:
