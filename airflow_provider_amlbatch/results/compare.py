@@ -15,7 +15,13 @@ import pyarrow.compute as pc
 from airflow_provider_amlbatch.aml.words import counted
 from airflow_provider_amlbatch.results.arrays import Ordinals
 from airflow_provider_amlbatch.results.doubles import Doubles
-from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
+from airflow_provider_amlbatch.results.errors import (
+    AmbiguousInputs,
+    DuplicateKeys,
+    ExtraKeys,
+    FormatError,
+    IncompleteResult,
+)
 from airflow_provider_amlbatch.results.hashes import Hashes, as_texts, hash_keys, hash_names, matched, may_be_path
 from airflow_provider_amlbatch.results.keys import PARTS, Fingerprint, KeySet, member
 from airflow_provider_amlbatch.results.reconcile import SHOWN, Match, Reconcile, Reconciliation, first_few
@@ -90,7 +96,8 @@ class Reconciler:
 
         :param reread: goes through the same rows again; called only when there is something to name.
         :raises DuplicateKeys: there are duplicates and ``keep`` is ``error``.
-        :raises IncompleteResult: fewer inputs than ``require_complete`` have a row.
+        :raises AmbiguousInputs: inputs have one name, and ``require_complete`` or ``keep`` needs them told apart.
+        :raises IncompleteResult: fewer inputs than ``require_complete`` have a row, or there is no input at all.
         :raises ExtraKeys: a key is no input, and ``on_extra`` is ``error``.
         """
         compared = self._compare()
@@ -103,6 +110,7 @@ class Reconciler:
                 start += batch.num_rows
         drop, duplicates = doubles.to_drop(self._rules.keep), len(doubles.to_drop("first"))
         known = self._rules.inputs is not None
+        ambiguous, their_names = self._ambiguous(compared.shared)
         found = Reconciliation(
             rows=self._rows,
             distinct=self._rows - duplicates if self._counts_keys else None,
@@ -112,9 +120,12 @@ class Reconciler:
             inputs=compared.inputs if known else None,
             missing=len(compared.missing) if known else None,
             extra=len(compared.extra) if known else None,
+            ambiguous=ambiguous if known else None,
             duplicates_first=doubles.examples(),
-            missing_first=tuple(islice(self._named(compared.missing), SHOWN)),
+            missing_first=self._first_names(compared.missing),
             extra_first=tuple(extra_first),
+            ambiguous_first=self._first_names(their_names),
+            listing=self._rules.listing,
             job=self._rules.job,
             complete=self._complete(compared),
         )
@@ -122,13 +133,21 @@ class Reconciler:
         return Findings(found, drop)
 
     def _judge(self, found: Reconciliation) -> None:
+        needed = float(self._rules.require_complete)
+        if found.ambiguous and (needed or (found.duplicates and self._rules.keep != "all")):
+            asked = "require_complete" if needed else f"keep={self._rules.keep!r}"
+            raise AmbiguousInputs(f"{asked} needs inputs that can be told apart, but {found.ambiguity()}")
         if self._rules.keep == "error" and found.duplicates:
             raise DuplicateKeys(
                 f"{counted(found.duplicates, 'row')} with a repeated {', '.join(self._key)}"
                 f"{first_few(found.duplicates_first)}; a ParallelRunStep may write rows twice when it retries: "
                 "say keep='first' to leave them out"
             )
-        needed = float(self._rules.require_complete)
+        if needed and found.inputs == 0:
+            raise IncompleteResult(
+                f"Nothing tells whether the result is complete: {found.emptiness()}; say where the inputs are, or "
+                "leave require_complete out"
+            )
         if needed and (found.complete is None or found.complete < needed):
             raise IncompleteResult(
                 f"The result is not complete: {found.complete or 0:.2%} of the inputs have a row, {needed:.2%} are "
@@ -144,7 +163,7 @@ class Reconciler:
         """Return the part of the inputs that have a row; by the job's own counts when no listing is there."""
         job = self._rules.job
         if self._rules.inputs is not None:
-            return 1 - len(compared.missing) / compared.inputs if compared.inputs else 1.0
+            return 1 - len(compared.missing) / compared.inputs if compared.inputs else None
         if job is None or job.total_items is None or not self._counts_names:
             return None
         good = min(compared.names - self._nameless, job.total_items - (job.failed_items or 0))
@@ -172,10 +191,11 @@ class Reconciler:
             keys = self._keys.part(number, self._both)
             names = keys.hashes if one_bag else self._names.part(number, self._both).hashes
             if self._listing is None or same:
-                return _Compared(len(names), keys.repeated, len(names), _NONE, _NONE)
-            wanted = self._wanted.part(number).hashes
+                return _Compared(len(names), keys.repeated, len(names), _NONE, _NONE, keys.repeated if same else _NONE)
+            listed = self._wanted.part(number)
+            wanted = listed.hashes
             missing, extra = wanted[~member(wanted, names)], names[~member(names, wanted)]
-            return _Compared(len(names), keys.repeated, len(wanted), missing, extra)
+            return _Compared(len(names), keys.repeated, len(wanted), missing, extra, listed.repeated)
 
         with ThreadPoolExecutor(_THREADS, "compare") as pool:
             for bag in bags:
@@ -187,6 +207,7 @@ class Reconciler:
             sum(part.inputs for part in parts),
             np.concatenate([part.missing for part in parts]),
             np.concatenate([part.extra for part in parts]),
+            np.concatenate([part.shared for part in parts]),
         )
 
     def _hash_inputs(self) -> None:
@@ -215,12 +236,35 @@ class Reconciler:
             for array in chunk:
                 yield from (as_texts(array.slice(start, _CHUNK)) for start in range(0, len(array), _CHUNK))
 
-    def _named(self, hashes: Hashes) -> Iterator[str]:
-        if not len(hashes):
-            return
-        for names in self._input_names():
-            lost = names.filter(pa.array(member(hash_names(names, self._match), hashes)))
-            yield from matched(lost, self._match).to_pylist()
+    def _ambiguous(self, shared: Hashes) -> tuple[int, Hashes]:
+        """Tell inputs with the name of another one from those that are listed twice.
+
+        Memory is 16 bytes for each input that shares its name.
+
+        :return: how many there are beyond the first of each name, and the hashes of these names, sorted.
+        """
+        if self._match == "path" or not len(shared):
+            return 0, _NONE
+        of_names, of_paths = [_NONE], [_NONE]
+        for texts in self._input_names():
+            hashes = hash_names(texts, self._match)
+            mine = member(hashes, shared)
+            of_names.append(hashes[mine])
+            of_paths.append(hash_names(texts.filter(pa.array(mine)), "path"))
+        names, paths = np.concatenate(of_names), np.concatenate(of_paths)
+        order = np.lexsort((paths, names))
+        names, paths = names[order], paths[order]
+        again = names[1:][(names[1:] == names[:-1]) & (paths[1:] != paths[:-1])]
+        return len(again), np.unique(again)
+
+    def _first_names(self, hashes: Hashes) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for names in self._input_names() if len(hashes) else ():
+            some = names.filter(pa.array(member(hash_names(names, self._match), hashes)))
+            found |= dict.fromkeys(matched(some, self._match).unique().to_pylist())
+            if len(found) >= SHOWN:
+                break
+        return tuple(found)[:SHOWN]
 
     def _extra_names(self, batch: pa.RecordBatch, extra: Hashes, found: list[str]) -> list[str]:
         if not len(extra) or len(found) >= SHOWN:
@@ -240,6 +284,7 @@ class _Compared:
     :param inputs: distinct names that were listed.
     :param missing: those that no row has.
     :param extra: names of rows that were not listed.
+    :param shared: names that were listed more than once.
     """
 
     names: int
@@ -247,6 +292,7 @@ class _Compared:
     inputs: int
     missing: Hashes
     extra: Hashes
+    shared: Hashes
 
 
 def _check_comparable(rules: Reconcile) -> None:

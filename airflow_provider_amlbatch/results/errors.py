@@ -16,6 +16,7 @@
     │   ├── BlobCorrupt         its length or MD5 is not the promised one
     │   └── UnsafeName          its name leads out of the target folder
     └── ReconciliationError     the rows are not what the job and its inputs promise
+        ├── AmbiguousInputs     several inputs have the name that rows are matched by
         ├── DuplicateKeys
         ├── ExtraKeys
         └── IncompleteResult
@@ -124,6 +125,10 @@ class ReconciliationError(ResultError):
     """Raised when the rows are not what the job and its inputs promise."""
 
 
+class AmbiguousInputs(ReconciliationError):
+    """Raised when several inputs have one name, and what is asked for needs them told apart."""
+
+
 class DuplicateKeys(ReconciliationError):
     """Raised when keys occur twice and ``keep`` is ``"error"``."""
 
@@ -133,4 +138,4 @@ class ExtraKeys(ReconciliationError):
 
 
 class IncompleteResult(ReconciliationError):
-    """Raised when inputs have no row and ``require_complete`` asks for them."""
+    """Raised when inputs have no row, or none is listed at all, and ``require_complete`` asks for them."""

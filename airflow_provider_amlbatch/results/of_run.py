@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_amlbatch.aml import history
 from airflow_provider_amlbatch.aml.blobs import container_client, own_errors
 from airflow_provider_amlbatch.aml.errors import RunCanceledError, RunError, RunFailedError
+from airflow_provider_amlbatch.aml.globs import as_glob, fixed_part, is_file_of
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.outputs import OutputPlace, find_output
 from airflow_provider_amlbatch.aml.session import Session
@@ -43,7 +43,8 @@ RESULT_FILE = "parallel_run_step.txt"
 class Inputs:
     """The files that a run was given, as they lie on a datastore now.
 
-    :param path: a folder, or a glob of blob names such as ``patients/*.csv``.
+    :param path: a file, a folder, which stands for all files below it, or a glob of blob names such as
+        ``patients/*.csv``, as a dataset would have it: ``*`` and ``?`` stay within one folder, ``**`` crosses folders.
     """
 
     datastore: str
@@ -51,13 +52,20 @@ class Inputs:
 
     def names(self, session: Session) -> Iterable[str]:
         """List them."""
-        prefix, _, pattern = self.path.partition("*")
-        wanted = f"{prefix}*{pattern}" if pattern or "*" in self.path else f"{prefix.rstrip('/')}/*"
-        doing = f"Listing {prefix or 'everything'} in datastore {self.datastore!r}"
+        doing = f"Listing {self.path or 'everything'} in datastore {self.datastore!r}"
         with own_errors(doing), closing(container_client(session, self.datastore)) as container:
-            for name in container.list_blob_names(name_starts_with=prefix):
-                if fnmatchcase(name, wanted):
-                    yield name
+            found = False
+            for glob in (as_glob(self.path), self.path.lstrip("/")):  # what is no folder may be a file
+                is_wanted = is_file_of(glob)
+                for name in container.list_blob_names(name_starts_with=fixed_part(glob)):
+                    if is_wanted(name):
+                        found = True
+                        yield name
+                if found:
+                    return
+
+    def __str__(self) -> str:
+        return f"{self.datastore}/{as_glob(self.path)}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def collect_run(
     if place.reused_run_id is not None:
         log.info("Step %r was reused: the step run %s wrote its output", place.step, place.reused_run_id)
     if inputs is not None:
-        reconcile = replace(reconcile or Reconcile(), inputs=lambda: inputs.names(session))
+        reconcile = replace(reconcile or Reconcile(), inputs=lambda: inputs.names(session), listing=str(inputs))
     reconcile = _with_job_counts(session, place, files, reconcile)
     with (
         closing(container_client(session, place.datastore)) as container,

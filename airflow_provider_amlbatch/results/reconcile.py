@@ -46,13 +46,15 @@ class Reconcile:
         time.
     :param input_column: the column that names the input; the first one when None.
     :param match: how both are compared: ``name`` (last part of the path), ``stem`` (that without its ending) or
-        ``path`` (exactly).
+        ``path`` (exactly, as it must be when inputs in several folders have one name).
     :param dedupe_on: columns that make rows duplicates of each other; the input column when None.
     :param keep: what becomes of duplicates: ``all`` (they are counted), ``first``, ``last`` or ``error``; None: they
         are not looked for, which saves time.
     :param require_complete: True when each input needs a row, or the fraction of inputs that do. Without ``inputs`` the
         job's own counts say how many there were and how many of them failed.
     :param on_extra: what becomes of a row whose key is no input: ``warn`` (they are counted) or ``error``.
+    :param job: what the job counted itself.
+    :param listing: what messages call the place where the inputs are listed.
     """
 
     inputs: Names | Callable[[], Names] | None = None
@@ -63,6 +65,7 @@ class Reconcile:
     require_complete: bool | float = False
     on_extra: OnExtra = "warn"
     job: JobCounts | None = None
+    listing: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.dedupe_on, str):
@@ -86,8 +89,11 @@ class Reconciliation:
     :param duplicates: rows beyond the first of their key.
     :param dropped: duplicates that were left out.
     :param rejected: rows that could not be read.
+    :param inputs: distinct names of inputs.
     :param missing: inputs without a row.
     :param extra: keys that are no input.
+    :param ambiguous: inputs beyond the first of their name: other paths, but the same for ``match``.
+    :param listing: where the inputs were listed.
     """
 
     rows: int
@@ -98,9 +104,12 @@ class Reconciliation:
     inputs: int | None = None
     missing: int | None = None
     extra: int | None = None
+    ambiguous: int | None = None
     duplicates_first: tuple[str, ...] = ()
     missing_first: tuple[str, ...] = ()
     extra_first: tuple[str, ...] = ()
+    ambiguous_first: tuple[str, ...] = ()
+    listing: str | None = None
     job: JobCounts | None = None
     complete: float | None = None
 
@@ -117,6 +126,8 @@ class Reconciliation:
         job = self.job or JobCounts()
         inputs, missing, repeated = self.inputs or 0, self.missing or 0, counted(self.duplicates, "row")
         found = [
+            (self.inputs == 0, self.emptiness()),
+            (self.ambiguous, self.ambiguity()),
             (self.duplicates, f"{repeated} with a repeated key{first_few(self.duplicates_first)}"),
             (self.missing, f"{missing:,} of {inputs:,} inputs without a row{first_few(self.missing_first)}"),
             (self.extra, f"{counted(self.extra or 0, 'key')} without an input{first_few(self.extra_first)}"),
@@ -131,6 +142,18 @@ class Reconciliation:
             read = "rows were read" if not self.dropped else "different rows were read"
             found.append((1, f"the job counts {job.succeeded_items:,} succeeded items, but only {left:,} {read}"))
         return [text for count, text in found if count]
+
+    def emptiness(self) -> str:
+        """Say where no input was found."""
+        return f"no input was found in {self.listing or 'the listing'}"
+
+    def ambiguity(self) -> str:
+        """Say which inputs cannot be told apart by their names."""
+        number = self.ambiguous or 0
+        return (
+            f"{counted(number, 'input')} {'has' if number == 1 else 'have'} the name of another one"
+            f"{first_few(self.ambiguous_first)}; match='path' tells them apart"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The figures as JSON-safe values, the sentences of :meth:`problems` with them."""

@@ -122,6 +122,41 @@ def test_a_row_that_no_input_explains_fails_a_strict_collect(
         hook.collect(run_id, tmp_path / "names.parquet", inputs=inputs, reconcile=rules)
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("listed/*.csv", ["1.csv", "[2].csv"]),
+        ("/listed/[2].*", ["[2].csv"]),
+        ("listed/?.csv", ["1.csv"]),
+        ("listed/**/*.csv", ["1.csv", "[2].csv", "archive/old.csv"]),
+        ("listed", ["1.csv", "[2].csv", "archive/old.csv", "notes.txt"]),
+        ("listed/none/*", []),
+        ("/listed/notes.txt", ["notes.txt"]),
+    ],
+)
+def test_inputs_are_listed_as_a_dataset_lists_them(hook: AzureMLBatchHook, path: str, wanted: list[str]) -> None:
+    container = hook.container_client("workspaceblobstore")
+    for name in ("listed/1.csv", "listed/[2].csv", "listed/archive/old.csv", "listed/notes.txt", "listed2/1.csv"):
+        container.upload_blob(name, b"1", overwrite=True)
+    names = [f"listed/{name}" for name in wanted]
+    assert sorted(Inputs("workspaceblobstore", path).names(hook.session)) == sorted(names)
+
+
+def test_inputs_at_the_root_are_all_files(hook: AzureMLBatchHook) -> None:
+    every = set(Inputs("workspaceblobstore", "").names(hook.session))
+    assert {f"counted/{number:02d}.csv" for number in range(FILES)} < every
+    assert every == set(Inputs("workspaceblobstore", "/").names(hook.session))
+
+
+def test_a_path_without_a_file_makes_no_complete_result(hook: AzureMLBatchHook, run_id: str, tmp_path: Path) -> None:
+    inputs = Inputs("workspaceblobstore", "/conuted/")
+    with pytest.raises(IncompleteResult, match=r"no input was found in workspaceblobstore/conuted/\*\*; say where"):
+        hook.collect(run_id, tmp_path / "names.parquet", inputs=inputs, reconcile=Reconcile(require_complete=True))
+    found = hook.collect(run_id, tmp_path / "names.parquet", inputs=inputs).collected.reconciliation
+    assert found is not None
+    assert "no input was found in workspaceblobstore/conuted/**" in found.problems()
+
+
 def test_what_the_caller_says_of_the_job_goes_before_what_the_service_says(
     hook: AzureMLBatchHook, run_id: str, tmp_path: Path
 ) -> None:

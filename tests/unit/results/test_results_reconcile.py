@@ -19,7 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_amlbatch.results.collect import Collected, collect
-from airflow_provider_amlbatch.results.errors import DuplicateKeys, ExtraKeys, FormatError, IncompleteResult
+from airflow_provider_amlbatch.results.errors import (
+    AmbiguousInputs,
+    DuplicateKeys,
+    ExtraKeys,
+    FormatError,
+    IncompleteResult,
+)
 from airflow_provider_amlbatch.results.format import ResultFormat
 from airflow_provider_amlbatch.results.hashes import hash_keys
 from airflow_provider_amlbatch.results.keys import PARTS, KeySet
@@ -223,6 +229,66 @@ def test_as_many_rows_as_inputs_are_not_taken_for_all_of_them(tmp_path: Path) ->
     found = run(tmp_path, rows, Reconcile(["a", "b", "c"], keep="all")).reconciliation
     assert found is not None
     assert (found.rows, found.missing_first, found.extra_first, found.duplicates) == (3, ("b", "c"), ("d",), 1)
+
+
+@pytest.mark.parametrize("required", [True, 0.01])
+@pytest.mark.parametrize("listing", [[], lambda: iter(()), pa.array([], pa.string())])
+def test_no_input_at_all_is_no_complete_result(tmp_path: Path, listing: Any, required: bool | float) -> None:
+    rules = Reconcile(listing, listing="store/in/*.csv", require_complete=required, job=JobCounts(total_items=1))
+    with pytest.raises(IncompleteResult, match=r"no input was found in store/in/\*\.csv"):
+        run(tmp_path, [("a.csv", 1)], rules)
+    assert not (tmp_path / "out.parquet").exists()
+    found = run(tmp_path, [("a.csv", 1)], replace(rules, require_complete=False)).reconciliation
+    assert found is not None
+    assert (found.inputs, found.missing, found.extra, found.complete) == (0, 0, 1, None)
+    assert found.problems()[0] == "no input was found in store/in/*.csv"
+
+
+#: Three folders with a part-0, one of them listed twice; two names of their own, one of them listed twice.
+PARTS_OF_FOLDERS = ["d/1/part-0.csv", "d/2/part-0.csv", "d/3/part-0.csv", "d/2/part-0.csv", "x.csv", "x.csv", "d/y.csv"]
+
+
+@pytest.mark.parametrize("rows", [["part-0.csv"], ["part-0.csv", "x.csv", "y.csv"], ["z.csv"]])
+@pytest.mark.parametrize("kind", ["list", "function", "array"])
+def test_inputs_of_one_name_in_several_folders_are_told(tmp_path: Path, rows: list[str], kind: str) -> None:
+    array = pa.array(PARTS_OF_FOLDERS)
+    listing: Any = {"list": PARTS_OF_FOLDERS, "function": lambda: iter([array[:3], array[3:]]), "array": array}[kind]
+    found = run(tmp_path, [(name, 1) for name in rows], Reconcile(listing)).reconciliation
+    assert found is not None
+    distinct = {*PARTS_OF_FOLDERS}
+    names = {path.rpartition("/")[2] for path in distinct}
+    assert (found.inputs, found.missing) == (len(names), len(names - {*rows}))
+    assert found.ambiguous == len(distinct) - len(names) == 2
+    assert found.problems()[0] == "2 inputs have the name of another one (part-0.csv); match='path' tells them apart"
+    assert set(found.missing_first) == names - {*rows}
+    assert len(found.missing_first) == len({*found.missing_first})
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        (Reconcile(require_complete=0.5), "require_complete needs inputs that can be told apart, but 1 input has the"),
+        (Reconcile(keep="first"), "keep='first' needs inputs that can be told apart"),
+        (Reconcile(keep="last"), r"part-0\.csv\); match='path' tells them apart"),
+        (Reconcile(keep="error"), "keep='error' needs"),
+    ],
+)
+def test_what_needs_inputs_told_apart_fails_where_they_are_not(tmp_path: Path, rules: Reconcile, told: str) -> None:
+    inputs, rows = ["d/1/part-0.csv", "d/2/part-0.csv"], [("part-0.csv", 1), ("part-0.csv", 2)]
+    with pytest.raises(AmbiguousInputs, match=told):
+        run(tmp_path, rows, replace(rules, inputs=inputs))
+    assert not (tmp_path / "out.parquet").exists()
+    whole = [(path, number) for number, path in enumerate(inputs)]
+    found = run(tmp_path, whole, replace(rules, inputs=inputs, match="path")).reconciliation
+    assert found is not None
+    assert (found.inputs, found.ambiguous, found.dropped, found.complete) == (2, 0, 0, 1.0)
+
+
+def test_one_input_that_is_listed_twice_is_one(tmp_path: Path) -> None:
+    rules = Reconcile(["d/a.csv", "d/b.csv", "d/a.csv"], keep="first", require_complete=True)
+    found = run(tmp_path, [("a.csv", 1), ("b.csv", 2), ("a.csv", 3)], rules).reconciliation
+    assert found is not None
+    assert (found.inputs, found.ambiguous, found.dropped, found.complete) == (2, 0, 1, 1.0)
 
 
 def test_a_listing_that_is_gone_after_one_look_is_refused() -> None:
