@@ -15,6 +15,10 @@ from typing import Any, BinaryIO, Protocol, TypeGuard, runtime_checkable
 from airflow_provider_amlbatch.results.errors import DestinationError
 
 _COPY_SIZE = 8 << 20
+#: In a folder that was made here, so that it may be replaced; readers of Parquet pass over names like these.
+_MARKER, _MARKER_TEXT = "_AMLBATCH", b"A table of airflow-provider-amlbatch: collecting it anew replaces this folder.\n"
+#: In a folder of an object store when all files are there.
+_DONE = "_SUCCESS"
 #: What the system says when a file cannot grow.
 _NO_ROOM = frozenset({ENOSPC, EDQUOT, EFBIG})
 
@@ -67,9 +71,9 @@ def written_whole(destination: PathLike) -> Iterator[Path]:
     """Yield a local path to write; when the block ends well its content appears at ``destination`` at once.
 
     A local file is written beside its destination and renamed. For other stores it is written to a temporary folder
-    and copied under another name first, then renamed: a reader never sees half a file. Failure leaves nothing.
+    and copied under another name first, then renamed: a reader never sees half a file. Failure leaves what was there.
 
-    :raises DestinationError: there is no room for it, or its name is taken by a folder or by none.
+    :raises DestinationError: there is no room for it, or its name is taken by a folder that is not ours or by none.
     """
     with room_for(destination):
         if is_local(destination):
@@ -133,28 +137,89 @@ def _upload(local: Path, destination: Any) -> None:
 
 
 def _upload_folder(local: Path, destination: Any) -> None:
-    """Upload file by file; ``_SUCCESS`` comes last and says that all are there."""
-    if destination.exists():
-        raise DestinationError(f"{destination} exists: a partitioned table is not merged into another one")
-    done: list[Any] = []
+    """Upload file by file to a folder beside the destination, and let them take the place of those that are there."""
+    _check_replaceable(destination)
+    partial = destination.parent.joinpath(_partial(destination.name))
+    attempt = uuid.uuid4().hex[:8]
+    uploaded: list[tuple[Any, Any]] = []
     try:
         for path in sorted(file for file in local.rglob("*") if file.is_file()):
-            target = destination.joinpath(*path.relative_to(local).parts)
-            _upload(path, target)
-            done.append(target)
-        with destination.joinpath("_SUCCESS").open("wb"):
-            pass
+            *folders, name = path.relative_to(local).parts
+            waiting = partial.joinpath(*folders, name)
+            # No earlier attempt used this name, so that its file stays until the new ones are in place.
+            uploaded.append((waiting, destination.joinpath(*folders, f"{attempt}-{name}")))
+            _make_folder(waiting.parent)
+            with path.open("rb") as source, waiting.open("wb") as target:
+                _copy(source, target)
+        _move_in(uploaded, destination)
     except BaseException:
-        for target in done:
+        for waiting, _ in uploaded:
+            with suppress(Exception):
+                waiting.unlink()
+        raise
+    finally:
+        with suppress(Exception):  # object stores have no folders
+            partial.rmdir()
+
+
+def _move_in(uploaded: list[tuple[Any, Any]], destination: Any) -> None:
+    """Move files to the destination and remove all others there; ``_SUCCESS`` comes last and says that all are there.
+
+    Failure leaves the earlier files as they were.
+    """
+    done = destination.joinpath(_DONE)
+    earlier = [path for path in destination.rglob("*") if path.is_file()] if destination.exists() else []
+    was_done = done.exists()
+    _make_folder(destination)
+    _put(destination.joinpath(_MARKER), _MARKER_TEXT)
+    if was_done:
+        done.unlink()
+    moved: list[Any] = []
+    try:
+        for waiting, target in uploaded:
+            _make_folder(target.parent)
+            moved.append(target)
+            waiting.rename(target)
+    except BaseException:
+        for target in moved:
             with suppress(Exception):
                 target.unlink()
+        if was_done:
+            _put(done, b"")
         raise
+    for path in earlier:
+        if path.name not in (_MARKER, _DONE):
+            path.unlink()
+    _put(done, b"")
 
 
 def _replace_folder(partial: Path, destination: Path) -> None:
-    if destination.exists():
-        raise DestinationError(f"{destination} exists: a partitioned table is not merged into another one")
-    partial.rename(destination)
+    _check_replaceable(destination)
+    partial.joinpath(_MARKER).write_bytes(_MARKER_TEXT)
+    if not destination.exists():
+        partial.rename(destination)
+        return
+    earlier = destination.with_name(_partial(destination.name))
+    destination.rename(earlier)
+    try:
+        partial.rename(destination)
+    except BaseException:
+        earlier.rename(destination)
+        raise
+    _remove(earlier)
+
+
+def _check_replaceable(destination: Any) -> None:
+    if destination.exists() and not destination.joinpath(_MARKER).exists():
+        raise DestinationError(
+            f"{destination} exists, and {_MARKER} in it does not tell that it is such a table: name another folder, or "
+            "remove this one"
+        )
+
+
+def _put(path: Any, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
 
 
 def _make_folder(folder: Any) -> None:

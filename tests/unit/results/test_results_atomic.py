@@ -12,6 +12,7 @@ from upath import UPath
 
 from airflow_provider_amlbatch.results.collect import collect
 from airflow_provider_amlbatch.results.errors import BadRows, DestinationError
+from airflow_provider_amlbatch.results.format import ResultFormat
 
 #: 6 MB of long names: two blocks.
 ROWS = 30_000
@@ -97,16 +98,118 @@ def test_a_store_that_fails_is_left_without_the_file(source: Path, store: Any) -
 def test_partitions_appear_together(source: Path, tmp_path: Path, store: Any) -> None:
     target = tmp_path / "table"
     collect(source, target, partition_by=["prediction"])
-    assert names(target) == ["prediction=cat", "prediction=dog"]
+    assert names(target) == ["_AMLBATCH", "prediction=cat", "prediction=dog"]
     frame = pd.read_parquet(target)
     assert frame["prediction"].value_counts().to_dict() == {"cat": 20_000, "dog": 10_000}
-    with pytest.raises(DestinationError, match="exists"):
-        collect(source, target, partition_by=["prediction"])
     with pytest.raises(DestinationError, match="partition_by"):
         collect(source, tmp_path / "other", partition_by=["label"])
     assert not (tmp_path / "other").exists()
     collect(source, store.joinpath("table"), partition_by=["prediction"])
     assert "_SUCCESS" in names(store.joinpath("table"))
+
+
+def put(folder: Path, pairs: dict[str, str]) -> Path:
+    path = folder / "few.txt"
+    path.write_text("".join(f"{name}: {label}\n" for name, label in pairs.items()))
+    return path
+
+
+def partitions(folder: Any) -> dict[str, str]:
+    """Read a partitioned table of a store file by file; a name that two files hold is an error."""
+    found: dict[str, str] = {}
+    for path in folder.rglob("*.parquet"):
+        with path.open("rb") as file:
+            more = dict.fromkeys(pd.read_parquet(file)["name"], path.parent.name.removeprefix("prediction="))
+        assert not found.keys() & more.keys()
+        found |= more
+    return found
+
+
+BEFORE, AFTER = {"a": "cat", "b": "dog"}, {"a": "cat", "b": "cat", "c": "owl"}
+
+
+def test_a_partitioned_table_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "table"
+    for pairs in (BEFORE, AFTER):
+        collect(put(tmp_path, pairs), target, partition_by=["prediction"])
+        assert partitions(target) == pairs
+        assert names(target.parent) == ["table"]
+    broken = put(tmp_path, {"a": "cat", "b": "dog\nbroken"})
+    with pytest.raises(BadRows):
+        collect(broken, target, format=ResultFormat.lines(), partition_by=["prediction"])
+    assert partitions(target) == AFTER
+
+
+def test_a_partitioned_table_of_a_store_takes_the_place_of_an_earlier_or_unfinished_one(
+    tmp_path: Path, store: Any
+) -> None:
+    target = store.joinpath("table")
+    for pairs in (BEFORE, AFTER):
+        collect(put(tmp_path, pairs), target, partition_by=["prediction"])
+        assert partitions(target) == pairs
+        assert {"_AMLBATCH", "_SUCCESS"} <= set(names(target))
+        assert names(store) == ["table"]
+    target.joinpath("_SUCCESS").unlink()  # as if the worker had died while it put the files in place
+    collect(put(tmp_path, BEFORE), target, partition_by=["prediction"])
+    assert partitions(target) == BEFORE
+    assert "_SUCCESS" in names(target)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_folder_that_is_not_ours_is_kept(tmp_path: Path, store: Any, local: bool) -> None:
+    target = (tmp_path if local else store).joinpath("table")
+    for name in ("notes.txt", "_SUCCESS"):
+        target.mkdir(parents=True, exist_ok=True)
+        with target.joinpath(name).open("wb") as file:
+            file.write(b"mine")
+        with pytest.raises(DestinationError, match=r"table exists, and _AMLBATCH in it does not tell"):
+            collect(put(tmp_path, BEFORE), target, partition_by=["prediction"])
+    assert names(target) == ["_SUCCESS", "notes.txt"]
+    assert names(target.parent) == (["few.txt", "table"] if local else ["table"])
+
+
+class Failing:
+    """A path in a store where no second file can be renamed."""
+
+    renames = 0
+
+    def __init__(self, path: Any) -> None:
+        self.path, self.name = path, path.name
+
+    @property
+    def parent(self) -> Failing:
+        return Failing(self.path.parent)
+
+    def joinpath(self, *parts: str) -> Failing:
+        return Failing(self.path.joinpath(*parts))
+
+    def rename(self, target: Failing) -> None:
+        Failing.renames += 1
+        if Failing.renames > 1:
+            raise OSError("the store went away")
+        self.path.rename(target.path)
+
+    def open(self, mode: str) -> Any:
+        return self.path.open(mode)
+
+    def exists(self) -> bool:
+        return bool(self.path.exists())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.path, name)
+
+
+def test_the_earlier_table_of_a_store_stays_whole_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, store: Any
+) -> None:
+    target = store.joinpath("table")
+    collect(put(tmp_path, BEFORE), target, partition_by=["prediction"])
+    with pytest.raises(OSError, match="the store went away"):
+        collect(put(tmp_path, AFTER), Failing(target), partition_by=["prediction"])
+    assert Failing.renames == 2
+    assert partitions(target) == BEFORE
+    assert "_SUCCESS" in names(target)
+    assert names(store) == ["table"]
 
 
 def test_a_url_as_a_string_and_an_unknown_ending_are_refused(source: Path, tmp_path: Path) -> None:
