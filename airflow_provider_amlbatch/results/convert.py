@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +93,14 @@ def typed(column: pa.Array, dtype: pa.DataType, form: ResultFormat) -> tuple[pa.
     except pa.ArrowInvalid:
         bad = _failing(trimmed, dtype, 0)
         return pc.cast(_nulled(trimmed, bad), dtype), bad
+
+
+def header_rows(strings: list[pa.Array], header: Sequence[str]) -> Mask:
+    """Find rows that repeat the header: with ``header: true`` in settings.json each mini-batch writes its own."""
+    same: Mask = np.ones(len(strings[0]), bool)
+    for column, name in zip(strings, header, strict=True):
+        same &= pc.equal(pc.fill_null(column, ""), name).to_numpy(zero_copy_only=False)
+    return same
 
 
 def wider(value: str, dtype: pa.DataType) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -13,8 +14,8 @@ import pyarrow.compute as pc
 
 from airflow_provider_amlbatch.results import convert
 from airflow_provider_amlbatch.results.blocks import record_end, shown
-from airflow_provider_amlbatch.results.errors import BadRow, BadRows, EmptyResult, FormatNotDetected
-from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, record_starts
+from airflow_provider_amlbatch.results.errors import BadRow, BadRows, EmptyResult, FormatError, FormatNotDetected
+from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, first_record
 from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow_type
 
 #: Bytes of each of the samples: the beginning, the middle and the end of a file.
@@ -42,11 +43,14 @@ def samples(stream: BinaryIO, size: int | None) -> list[bytes]:
 def detect(sample: bytes) -> ResultFormat:
     """Detect how the rows of a sample are written.
 
-    A colon and a space in each line outside quotes: lines. Else the delimiter (space, comma, tab, semicolon, bar) that
-    gives each record the same number of fields, more than one: rows. A colon in each line: lines. Else whole lines.
+    An opening brace at the start of each line: JSON objects. A colon and a space in each line outside quotes: lines.
+    Else the delimiter (space, comma, tab, semicolon, bar) that gives each record the same number of fields, more than
+    one: rows. A colon in each line: lines. Else whole lines.
 
     :raises FormatNotDetected: lines are neither; the message shows them.
     """
+    if sample.startswith(b"{") and all(line.startswith(b"{") for line in sample.splitlines()[:RECORDS]):
+        return _json_lines(sample)
     lines = sample.decode("utf-8", "replace").splitlines()[:RECORDS]
     bare = [_without_quoted(line) for line in lines]
     if all(": " in line for line in bare):
@@ -64,30 +68,44 @@ def detect(sample: bytes) -> ResultFormat:
     raise FormatNotDetected(_not_detected(lines, counts))
 
 
-def complete(form: ResultFormat, found: Sequence[bytes], source: str = "") -> Layout:
+def complete(form: ResultFormat, found: Sequence[bytes], source: str = "", *, whole: bool = False) -> Layout:
     """Find the columns and types that the format leaves open.
 
     :param found: samples of whole lines, the first one from the beginning of the file.
+    :param whole: True when the first sample is all of the file.
     :raises BadRows: the first sample has not a single row that fits the format.
+    :raises EmptyResult: there is a header and no row.
+    :raises FormatError: the header has another number of columns than the format.
     """
     first = found[0].removeprefix(BYTE_ORDER_MARK) if form.kind == "csv" else found[0]
-    header = _first_record(form, first) if form.header else ()
+    header = first_record(first, form.delimiter) if form.header else ()
+    if header and form.columns and len(header) != len(form.columns):
+        raise FormatError(
+            f"columns names {len(form.columns)} of them ({', '.join(form.columns)}), but the header has {len(header)} "
+            f"({', '.join(header)}): name as many"
+        )
     columns = form.columns or (ResultFormat.rows(" ", header).columns if header else None) or _numbered(form, first)
     values: list[list[pa.Array]] = [[] for _ in columns]
     bad: list[BadRow] = []
+    rows = 0
     for number, sample in enumerate([first, *found[1:]]):
         if not sample or (number and form.quoted and b'"' in sample):
             continue  # a sample from the middle may begin inside a quoted field
         pieces = cut(sample, form, len(columns))
         bad += pieces.bad if number == 0 else []
-        for texts, column in zip(values, pieces.columns, strict=True):
-            texts.append(_decoded(column.drop_null()))
+        strings = [_decoded(column) for column in pieces.columns]
+        if header:
+            is_row = pa.array(~convert.header_rows(strings, header))
+            strings = [column.filter(is_row) for column in strings]
+        rows += len(strings[0])
+        for texts, column in zip(values, strings, strict=True):
+            texts.append(column.drop_null())
     found_texts = [pa.concat_arrays([pa.array([], pa.string()), *texts]) for texts in values]
-    if form.header:
-        found_texts = [texts.filter(pc.not_equal(texts, name)) for name, texts in zip(header, found_texts, strict=True)]
     if bad and not any(map(len, found_texts)):
         shown_rows = [replace(row, source=source) for row in bad[:10]]
         raise BadRows(f"Not one row fits {form.kind} separated by {form.delimiter!r}, columns {columns}:", shown_rows)
+    if whole and not rows:
+        raise EmptyResult(f"{source or 'The output'} has a header and not a single row")
     types = _types(form, columns, found_texts)
     return Layout(form, types, frozenset(name for name in columns if name not in form.dtypes), header)
 
@@ -106,22 +124,29 @@ def _types(form: ResultFormat, columns: Sequence[str], values: Sequence[pa.Array
     return types
 
 
-def _first_record(form: ResultFormat, sample: bytes) -> tuple[str, ...]:
-    starts = record_starts(sample)
-    end = starts.offsets[1] if len(starts.offsets) > 1 else len(sample)
-    record = sample[:end].decode("utf-8", "replace").rstrip("\r\n")
-    return tuple(next(csv.reader(io.StringIO(record, newline=""), delimiter=form.delimiter or " "), [""]))
-
-
 def _numbered(form: ResultFormat, sample: bytes) -> tuple[str, ...]:
-    return tuple(f"column_{number}" for number in range(len(_first_record(form, sample))))
+    return tuple(f"column_{number}" for number in range(len(first_record(sample, form.delimiter))))
 
 
 def _decoded(column: pa.Array) -> pa.Array:
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
-        return pa.array([value.decode("utf-8", "replace") for value in column.to_pylist()], pa.string())
+        values = column.to_pylist()
+        return pa.array([value and value.decode("utf-8", "replace") for value in values], pa.string())
+
+
+def _json_lines(sample: bytes) -> ResultFormat:
+    for line in sample.splitlines()[:RECORDS]:
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise FormatNotDetected(
+                "The first lines begin with a brace, but are not one JSON object each: let the script return "
+                "json.dumps(...), or say the format, for example ResultFormat.lines(None, ['prediction']). "
+                f"{error}: {shown(line)[:120]!r}"
+            ) from None
+    return ResultFormat.json_lines()
 
 
 def _widths(sample: bytes, delimiter: str) -> dict[int, int]:

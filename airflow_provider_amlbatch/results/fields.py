@@ -5,6 +5,8 @@ The quick way (:mod:`.quick`) hands a block over to this one whenever it meets a
 
 from __future__ import annotations
 
+import csv as standard_csv
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ from pyarrow import csv
 
 from airflow_provider_amlbatch.results.arrays import Mask, Ordinals
 from airflow_provider_amlbatch.results.blocks import Block, shown
-from airflow_provider_amlbatch.results.errors import BadRow
+from airflow_provider_amlbatch.results.errors import BadRow, FormatError
 from airflow_provider_amlbatch.results.format import ResultFormat
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -74,6 +76,8 @@ def cut_rows(block: Block, form: ResultFormat, width: int) -> Fields:
     """Cut quoted records; quoted line ends and lone carriage returns stay in their fields."""
     text, stand_in = hide_carriage_returns(block, form)
     starts = record_starts(text)
+    # pyarrow removes a byte order mark at the start of what it reads; here it is data.
+    whole = BYTE_ORDER_MARK + text if text.startswith(BYTE_ORDER_MARK) else text
     wrong: dict[int, csv.InvalidRow] = {}
 
     def skip(row: csv.InvalidRow) -> str:
@@ -82,8 +86,8 @@ def cut_rows(block: Block, form: ResultFormat, width: int) -> Fields:
 
     names = [str(column) for column in range(width)]
     table = csv.read_csv(
-        pa.py_buffer(text),
-        read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=len(text) + 1),
+        pa.py_buffer(whole),
+        read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=len(whole) + 1),
         parse_options=csv.ParseOptions(
             delimiter=form.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
         ),
@@ -131,6 +135,24 @@ def record_starts(block: Block) -> Starts:
     lines = np.concatenate([[1], np.flatnonzero(real) + 2])
     keep = offsets < len(block)
     return Starts(offsets[keep], lines[keep])
+
+
+def first_record(block: Block, delimiter: str | None) -> tuple[str, ...]:
+    """Return the fields of the first record of a quoted block.
+
+    :raises FormatError: a field is longer than names may be (128 KB).
+    """
+    start = quotes = 0
+    while end := block.find(b"\n", start) + 1:
+        quotes += block.count(b'"', start, end)
+        if quotes % 2 == 0:
+            break
+        start = end
+    record = block[: end or len(block)].decode("utf-8", "replace").rstrip("\r\n")
+    try:
+        return tuple(next(standard_csv.reader(io.StringIO(record, newline=""), delimiter=delimiter or " "), [""]))
+    except standard_csv.Error as error:
+        raise FormatError(f"The first record cannot be read: {error}; say header=False and columns") from None
 
 
 def line_array(block: Block) -> pa.Array:

@@ -11,8 +11,8 @@ from itertools import chain
 import pyarrow as pa
 
 from airflow_provider_amlbatch.results.blocks import Block, Gap, Stream, blocks
-from airflow_provider_amlbatch.results.errors import BadRow, BadRows, WrongGuess
-from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK
+from airflow_provider_amlbatch.results.errors import BadRow, BadRows, SchemaMismatch, WrongGuess
+from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, first_record
 from airflow_provider_amlbatch.results.format import Layout
 from airflow_provider_amlbatch.results.quick import Parsed, parse_block
 
@@ -40,7 +40,8 @@ def parse(
     :param source: name of the file, for messages.
     :param reject: called with each row that cannot be read; None means that such rows are errors.
     :raises BadRows: rows cannot be read and ``reject`` is None.
-    :raises WrongGuess: a type that was inferred from a sample does not hold, but a wider one would.
+    :raises SchemaMismatch: the text begins with another header than ``layout`` has.
+    :raises WrongGuess: types that were inferred from a sample do not hold, but wider ones would.
     """
     form = layout.format
     pieces = blocks(
@@ -51,13 +52,15 @@ def parse(
         needs_line_end=form.kind != "csv",
     )
     line = 0
-    for parsed in _in_order(_from_first_row(pieces, layout), layout):
+    for parsed in _in_order(_from_first_row(pieces, layout, source), layout):
         if isinstance(parsed, Gap):
             bad, lines = [parsed.row], parsed.lines
         else:
             bad, lines = parsed.bad, parsed.lines
-            for name, (dtype, row) in parsed.wider.items():
-                raise WrongGuess({name: dtype}, replace(row, line=row.line + line, source=source))
+            if parsed.wider:
+                row = min((row for _, row in parsed.wider.values()), key=lambda row: row.line)
+                types = {name: dtype for name, (dtype, _) in parsed.wider.items()}
+                raise WrongGuess(types, replace(row, line=row.line + line, source=source))
         bad = [replace(row, line=row.line + line, source=source) for row in bad]
         if bad and reject is None:
             raise BadRows(f"Rows do not fit {describe(layout)}:", bad[:SHOWN_ROWS])
@@ -101,11 +104,19 @@ def _result(item: Future[Parsed] | Gap) -> Parsed | Gap:
     return item if isinstance(item, Gap) else item.result()
 
 
-def _from_first_row(pieces: Iterator[Block | Gap], layout: Layout) -> Iterator[Block | Gap]:
-    """Drop what precedes the first byte of data: a byte order mark in files that scripts write themselves."""
+def _from_first_row(pieces: Iterator[Block | Gap], layout: Layout, source: str) -> Iterator[Block | Gap]:
+    """Drop what precedes the first byte of data: a byte order mark in files that scripts write themselves.
+
+    The header must be that of the layout: another one would put values into columns of other names.
+    """
     first = True
     for piece in pieces:
         if first and not isinstance(piece, Gap) and layout.format.kind == "csv":
             piece = piece.removeprefix(BYTE_ORDER_MARK)
+        if first and layout.header and not isinstance(piece, Gap):
+            header = first_record(piece, layout.format.delimiter)
+            if header != layout.header:
+                names = [name[:60] for name in header]  # it may be a row
+                raise SchemaMismatch(f"{source} has the columns {names}, but the first file {list(layout.header)}")
         first = False
         yield piece

@@ -119,7 +119,7 @@ def _exactly(block: Block, layout: Layout) -> Parsed:
         reasons |= dict.fromkeys(broken, f"{name} is not UTF-8")
         strings.append(decoded)
     if layout.header:
-        ok &= ~_header_rows(strings, layout)
+        ok &= ~convert.header_rows(strings, layout.header)
     for (name, dtype), decoded in zip(layout.types.items(), strings, strict=True):
         array, failed = convert.typed(decoded, dtype, form)
         if name in layout.inferred and pa.types.is_integer(dtype):
@@ -167,14 +167,6 @@ def _converted_late(layout: Layout) -> set[str]:
 def _holds_header(columns: list[pa.Array], layout: Layout) -> bool:
     texts = [(column, name) for column, name in zip(columns, layout.header, strict=True) if column.type == pa.string()]
     return bool(texts) and all(pc.any(pc.equal(column, name)).as_py() for column, name in texts)
-
-
-def _header_rows(strings: list[pa.Array], layout: Layout) -> Mask:
-    """Find rows that repeat the header: with ``header: true`` in settings.json each mini-batch writes its own."""
-    same: Mask = np.ones(len(strings[0]), bool)
-    for column, name in zip(strings, layout.header, strict=True):
-        same &= pc.equal(pc.fill_null(column, ""), name).to_numpy(zero_copy_only=False)
-    return same
 
 
 def _without_first_space(column: pa.Array) -> pa.Array:

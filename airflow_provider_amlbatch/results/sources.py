@@ -8,12 +8,12 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from airflow_provider_amlbatch.results.detect import complete, detect, samples
 from airflow_provider_amlbatch.results.errors import BadRow, EmptyResult, FormatError, SchemaMismatch
 from airflow_provider_amlbatch.results.format import KIND_OF_SUFFIX, Layout, ResultFormat, arrow_type
+from airflow_provider_amlbatch.results.json_lines import json_batches, json_schema
 from airflow_provider_amlbatch.results.parse import MAX_ROW_BYTES, parse
 
 #: Record batches of fewer rows are joined to some of so many.
@@ -50,11 +50,11 @@ def as_sources(sources: Sources) -> list[Source]:
 
 
 def layout_of(files: Sequence[Source], form: ResultFormat | None) -> Layout:
-    """Find columns and types of the rows from the first file that is not empty.
+    """Find columns and types of the rows from the first file that has any.
 
     Files that end with ``.parquet``, ``.jsonl`` or ``.csv`` are taken for what they are named when no format is said.
 
-    :raises EmptyResult: all files are empty.
+    :raises EmptyResult: no file has any.
     """
     if form is None:
         form = _named_format(files[0].name)
@@ -88,8 +88,11 @@ def batches(
                 reject=reject,
                 max_row_bytes=max_row_bytes,
             )
+        elif layout.format.kind == "json_lines":
+            found = json_batches(_Counted(stream, read), source.name, layout, max_row_bytes)
+            yield from _fitting(found, source.name, layout)
         else:
-            yield from _whole_batches(stream, source.name, layout, read)
+            yield from _fitting(_parquet_batches(stream, source.name, read), source.name, layout)
 
 
 def joined(found: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -126,13 +129,17 @@ def _layout(source: Source, form: ResultFormat | None) -> Layout:
         if form is not None and form.kind == "parquet":
             return _layout_of_schema(form, _parquet(stream, source.name).schema_arrow)
         if form is not None and form.kind == "json_lines":
-            return _layout_of_schema(form, next(_json_batches(stream, source.name, None)).schema)
+            return _layout_of_schema(form, json_schema(stream, source.name))
         found = samples(stream, _size(source))
         try:
-            return complete(form or detect(found[0]), found, source.name)
+            form = form or detect(found[0])
+            if form.is_text:
+                whole = stream.seekable() and stream.seek(0, os.SEEK_END) == len(found[0])
+                return complete(form, found, source.name, whole=whole)
         except FormatError as error:
             error.add_note(f"While looking at {source.name}")
             raise
+    return _layout(source, form)
 
 
 def _layout_of_schema(form: ResultFormat, schema: pa.Schema) -> Layout:
@@ -141,13 +148,8 @@ def _layout_of_schema(form: ResultFormat, schema: pa.Schema) -> Layout:
     return Layout(form, types | said, frozenset(types) - frozenset(said))
 
 
-def _whole_batches(stream: Any, name: str, layout: Layout, read: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
-    if layout.format.kind == "parquet":
-        found = _parquet(stream, name).iter_batches(batch_size=_BATCH_ROWS)
-    else:
-        found = _json_batches(stream, name, layout.schema)
+def _fitting(found: Iterator[pa.RecordBatch], name: str, layout: Layout) -> Iterator[pa.RecordBatch]:
     for batch in found:
-        read(batch.nbytes)
         if batch.schema.names != layout.columns:
             raise SchemaMismatch(f"{name} has the columns {batch.schema.names}, but the first file {layout.columns}")
         try:
@@ -163,14 +165,10 @@ def _parquet(stream: Any, name: str) -> pq.ParquetFile:
         raise FormatError(f"{name} is no complete Parquet file: {error}") from None
 
 
-def _json_batches(stream: Any, name: str, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    options = pa.json.ParseOptions(explicit_schema=schema) if schema is not None else None
-    try:
-        yield from pa.json.open_json(stream, parse_options=options)
-    except pa.ArrowInvalid as error:
-        if "Empty JSON" in str(error):
-            raise EmptyResult(f"{name} is empty") from None
-        raise FormatError(f"{name} is not one JSON object a line: {error}") from None
+def _parquet_batches(stream: Any, name: str, read: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    for batch in _parquet(stream, name).iter_batches(batch_size=_BATCH_ROWS):
+        read(batch.nbytes)
+        yield batch
 
 
 class _Counted:

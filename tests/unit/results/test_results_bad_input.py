@@ -188,6 +188,18 @@ def test_a_type_that_proves_too_narrow_late_is_widened(tmp_path: Path, odd: str,
     assert table["prediction"][5].as_py() == (5.0 if dtype == "double" else "5")
 
 
+def test_all_types_that_one_place_proves_too_narrow_are_widened_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"{number:0200} {number % 9} {number % 7} {number % 5}\n" for number in range(50_000)]
+    lines[12_345] = "odd 0.5 007 1e3\n"
+    with caplog.at_level("INFO"):
+        collected = collect(put(tmp_path, "".join(lines)), tmp_path / "out.parquet")
+    assert list(collected.columns.values()) == ["string", "double", "string", "double"]
+    assert [*pq.read_table(collected.path).slice(12_345, 1).to_pylist()[0].values()] == ["odd", 0.5, "007", 1000.0]
+    assert sum("Starting over" in message for message in caplog.messages) == 1
+
+
 def test_columns_and_types_can_be_asserted(tmp_path: Path) -> None:
     source = put(tmp_path, "a: 1\n")
     schema = {"name": "string", "prediction": "int64"}
@@ -232,6 +244,109 @@ def test_values_that_are_no_texts_are_told_where_they_cannot_be_used(tmp_path: P
     pq.write_table(pa.table({"b": [b"\xff"]}), tmp_path / "b.parquet")
     with pytest.raises(FormatError, match="Values of type binary cannot be keys"):
         collect(tmp_path / "b.parquet", tmp_path / "out.parquet", reconcile=Reconcile())
+
+
+def csv_files(folder: Path, *texts: bytes | str) -> list[Path]:
+    return [put(folder, text, f"{number}.csv") for number, text in enumerate(texts)]
+
+
+def test_types_come_from_the_first_file_with_a_row(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "", "file,score\n", "file,score\na,0.5\n", "file,score\nb,2\n")
+    collected = collect(files, tmp_path / "out.parquet")
+    assert collected.columns == {"file": "string", "score": "double"}
+    assert [tuple(row.values()) for row in collected.head] == [("a", 0.5), ("b", 2.0)]
+    with pytest.raises(EmptyResult, match="not a single row"):
+        collect(files[:2], tmp_path / "none.parquet")
+    long = csv_files(tmp_path, f"file,text\na,{'x' * 3_000_000}\n", "file,text\nb,1\n")
+    assert [len(row["text"]) for row in collect(long, tmp_path / "out.parquet").head] == [3_000_000, 1]
+
+
+def test_a_row_that_is_missing_in_all_columns_is_a_row(tmp_path: Path) -> None:
+    assert collect(csv_files(tmp_path, "a,b\n,\n"), tmp_path / "out.parquet").rows == 1
+
+
+@pytest.mark.parametrize(
+    "second", ["label,file\ncat,b.csv\n", "file,class\nb.csv,cat\n", "file,label,p\nb,c,1\n", "b,c\n"]
+)
+def test_files_with_another_header_are_refused(tmp_path: Path, second: str) -> None:
+    files = csv_files(tmp_path, b"\xef\xbb\xbffile,label\r\na.csv,dog\r\n", second)
+    columns = second.splitlines()[0].split(",")
+    with pytest.raises(SchemaMismatch) as error:
+        collect(files, tmp_path / "out.parquet", on_bad_row="quarantine")
+    assert str(error.value) == f"1.csv has the columns {columns}, but the first file ['file', 'label']"
+    with pytest.raises(SchemaMismatch):
+        collect(files, tmp_path / "out.parquet", format=ResultFormat.csv(columns=["x", "y"]))
+    same = csv_files(tmp_path, "file,label\na,1\n", '"file","label"\r\nb,2\r\n')
+    assert collect(same, tmp_path / "out.parquet").rows == 2
+
+
+def test_columns_of_another_number_than_the_header_are_refused(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "file,label\na,1\n")
+    for columns in (["x"], ["x", "y", "z"]):
+        with pytest.raises(
+            FormatError, match=rf"columns names {len(columns)} .*, but the header has 2 \(file, label\)"
+        ):
+            collect(files, tmp_path / "out.parquet", format=ResultFormat.csv(columns=columns))
+
+
+def test_a_byte_order_mark_within_the_data_stays(tmp_path: Path) -> None:
+    mark, rows = "\ufeff", 50_000  # three blocks
+    lines = [f"{mark}{number:0200} {mark}x {number}\n" for number in range(rows)]
+    lines[::100] = [f'{mark}{number:0200} "{mark}\n" {number}\n' for number in range(0, rows, 100)]
+    lines[5] = f"{mark}ragged\n"
+    form = ResultFormat.rows(" ", ["file", "text", "number"])
+    source = put(tmp_path, "".join(lines))
+    table = pq.read_table(collect(source, tmp_path / "out.parquet", format=form, on_bad_row="quarantine").path)
+    assert table.num_rows == rows - 1
+    assert set(table["file"].combine_chunks().to_pandas().str[0]) == {mark}
+
+
+def test_json_objects_a_line_are_detected(tmp_path: Path) -> None:
+    objects = [{"file": f"{number}: \u2028.csv", "p": {"cat": number / 7}} for number in range(300)]
+    source = put(
+        tmp_path, "".join(json.dumps(item, ensure_ascii=bool(number % 2)) + "\n" for number, item in enumerate(objects))
+    )
+    collected = collect(source, tmp_path / "out.parquet")
+    assert collected.format == ResultFormat.json_lines()
+    assert pq.read_table(collected.path).to_pylist() == objects
+    with pytest.raises(FormatNotDetected, match="begin with a brace, but are not one JSON object each"):
+        collect(put(tmp_path, "{'file': 'a.csv', 'p': 1}\n"), tmp_path / "out.parquet")
+    assert collect(put(tmp_path, "{a: 1\nb: 2\n"), tmp_path / "out.parquet").columns["prediction"] == "int64"
+
+
+@pytest.mark.parametrize("later", ["same file", "other file"])
+def test_whole_numbers_of_json_become_fractions_when_a_later_row_has_one(tmp_path: Path, later: str) -> None:
+    rows = [{"x": number, "y": number, "pad": "p" * 100} for number in range(50_000)]  # two blocks
+    last = {"x": 0.5, "y": 1, "pad": ""}
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    files = [put(tmp_path, text, "1.jsonl"), put(tmp_path, json.dumps(last), "2.jsonl")]
+    if later == "same file":
+        files = [put(tmp_path, text + json.dumps(last), "1.jsonl")]
+    collected = collect(files, tmp_path / "out.parquet")
+    assert collected.columns == {"x": "double", "y": "int64", "pad": "string"}
+    assert pq.read_table(collected.path).to_pylist() == [*rows, last]
+    with pytest.raises(FormatError, match=r"\.jsonl is not one JSON object a line"):
+        collect(files, tmp_path / "out.parquet", format=ResultFormat.json_lines({"x": "int64"}))
+
+
+def test_a_json_object_may_be_as_long_as_a_row(tmp_path: Path) -> None:
+    sizes = [10, 3 << 20, 10, 12 << 20, 0]
+    source = put(tmp_path, "".join(json.dumps({"x": "x" * size}) + "\n" for size in sizes), "1.jsonl")
+    collected = collect(source, tmp_path / "out.parquet")
+    assert [len(value) for value in pq.read_table(collected.path)["x"].to_pylist()] == sizes
+    assert collected.bytes_read == source.stat().st_size
+    with pytest.raises(
+        BadRows, match=r"1\.jsonl line 4: the row has 12,582,922 bytes, more than max_row_bytes=5,000,000"
+    ):
+        collect(source, tmp_path / "out.parquet", max_row_bytes=5_000_000)
+
+
+def test_a_json_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    source = put(tmp_path, '{"x": 1}\n{"x": ', "1.jsonl")
+    with pytest.raises(FormatError, match=r"1\.jsonl is not one JSON object a line"):
+        collect(source, tmp_path / "out.parquet")
+    with pytest.raises(EmptyResult):
+        collect(put(tmp_path, "\n", "1.jsonl"), tmp_path / "out.parquet")
 
 
 def test_many_small_files_do_not_become_as_many_row_groups(tmp_path: Path) -> None:
