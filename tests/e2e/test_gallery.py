@@ -133,8 +133,9 @@ def test_the_consumer_works_on_what_the_events_tell(run_example, sample, tmp_pat
         pq.write_table(table, tmp_path / f"{run}.parquet")
         extra = {"run_id": run, "uri": str(tmp_path / f"{run}.parquet"), "rows": len(labels)}
         told.append(SimpleNamespace(extra=extra))
+    events = SimpleNamespace(get=lambda asset: {module["predictions"].name: told}[asset.name])
     count_classes = module["consume"].get_task("count_classes").python_callable
-    assert count_classes(triggering_asset_events={module["predictions"]: told}, inlet_events={}) == [
+    assert count_classes(triggering_asset_events=events, inlet_events={}) == [
         {"run_id": "r1", "classes": {"0": 1, "1": 2}},
         {"run_id": "r2", "classes": {"1": 1}},
     ]
