@@ -38,8 +38,11 @@ _TYPES = {"0": RECURRENCE, "1": DATA_STORE}
 #: Runs that one look may start, so that a clock that was moved by years does not keep everything else waiting.
 _AT_ONCE = 50
 
-#: A server that was away for no longer than this fires what it missed; a schedule that was away for longer does not.
+#: A server that was away for no longer than this fires what it missed; one that was away for longer does not.
 _RESTART = timedelta(minutes=5)
+
+#: How far a server that is killed may have gone on after the instant that is kept of its last look.
+_KEPT_EVERY = timedelta(minutes=1)
 
 #: A call of a function in a parameter's value, which Azure evaluates at each firing; other texts are taken as they are.
 _EXPRESSION = re.compile(
@@ -70,6 +73,16 @@ class SeenBlobs(Camel):
     etags: dict[str, str] = {}
 
 
+class LastLook(Camel):
+    """When schedules were last looked at."""
+
+    at: Instant
+
+
+#: The key of the one document of its kind.
+_LAST = "last"
+
+
 class ScheduleService:
     """Keeps schedules and fires them."""
 
@@ -94,6 +107,7 @@ class ScheduleService:
             "schedules", ScheduleDocument, indexes=("PipelineId", "PipelineEndpointId", "EntityStatus")
         )
         self._seen = store.collection("scheduleblobs", SeenBlobs)
+        self._looks = store.collection("schedulelooks", LastLook)
         self._ticking = threading.Lock()
 
     def create(self, info: ScheduleCreationInfo) -> Schedule:
@@ -118,6 +132,7 @@ class ScheduleService:
             seen_until=now - timedelta(microseconds=1),
         )
         self._check(schedule)
+        self._check_references(schedule)
         if schedule.schedule_type == DATA_STORE:
             # Inferred: what lies there when the schedule is made does not fire.
             self._seen.put(key, SeenBlobs(etags=self._look(schedule)))
@@ -172,10 +187,12 @@ class ScheduleService:
         kept.pipeline_submission_info = given.pipeline_submission_info
         kept.last_modified_date = self._clock.now()
         self._check(kept)
-        if kept.entity_status == ACTIVE and (not was_active or kept.recurrence != rule):
-            kept.seen_until = self._clock.now()
-            if kept.schedule_type == DATA_STORE:
-                self._seen.put(schedule_id, SeenBlobs(etags=self._look(kept)))
+        if kept.entity_status == ACTIVE:  # one that refers to what is gone can be disabled still
+            self._check_references(kept)
+            if not was_active or kept.recurrence != rule:
+                kept.seen_until = self._clock.now()
+                if kept.schedule_type == DATA_STORE:
+                    self._seen.put(schedule_id, SeenBlobs(etags=self._look(kept)))
         return self._schedules.put(schedule_id, kept)
 
     def set_pipeline_status(self, pipeline_id: str, status: str) -> PublishedPipeline:
@@ -202,22 +219,40 @@ class ScheduleService:
         Inferred: Azure is never away; a schedule that was disabled for that time would not fire either.
         """
         now = self._clock.now()
-        for schedule in self._schedules.find(EntityStatus=ACTIVE):
-            if not now - _RESTART <= schedule.seen_until <= now:
+        last = self._looks.get(_LAST)
+        if last is None or not last.at <= now <= last.at + _RESTART:
+            for schedule in self._schedules.find(EntityStatus=ACTIVE):
                 self._advance(schedule.id, now)
+
+    def pause(self) -> None:
+        """Keep when the schedules were last looked at, for :meth:`resume`."""
+        with self._ticking:
+            self._looks.put(_LAST, LastLook(at=self._clock.now()))
 
     def tick(self) -> None:
         """Fire what is due; when this returns, it has fired."""
         with self._ticking:
-            now = self._clock.now()
-            for schedule in self._schedules.find(EntityStatus=ACTIVE):
+            active = self._schedules.find(EntityStatus=ACTIVE)
+            now = self._clock.now()  # after the schedules were read, so that none of them was made later than now
+            for schedule in active:
                 try:
-                    if schedule.schedule_type == DATA_STORE:
-                        self._poll(schedule, now)
-                    else:
-                        self._recur(schedule, now)
+                    self._fire_due(schedule, now)
                 except ServiceError as refusal:  # such as a datastore that was deleted; the others go on
                     self._note(schedule, refusal.message)
+                except Exception:  # such as a full disk
+                    log.exception("The schedule %s could not be looked at to its end", schedule.id)
+            last = self._looks.get(_LAST)
+            if last is None or abs(now - last.at) >= _KEPT_EVERY:
+                self._looks.put(_LAST, LastLook(at=now))
+
+    def _fire_due(self, schedule: ScheduleDocument, now: datetime) -> None:
+        if max(schedule.anchor, schedule.seen_until) > now:
+            # The clock was moved back: the schedule goes on from here, and what would have been its first run has been.
+            self._advance(schedule.id, now)
+        elif schedule.schedule_type == DATA_STORE:
+            self._poll(schedule, now)
+        else:
+            self._recur(schedule, now)
 
     def _recur(self, schedule: ScheduleDocument, now: datetime) -> None:
         assert schedule.recurrence is not None
@@ -239,10 +274,14 @@ class ScheduleService:
             return
         before = self._seen.get(schedule.id) or SeenBlobs()
         found = self._look(schedule)
-        self._seen.put(schedule.id, SeenBlobs(etags=found))
         self._advance(schedule.id, now)
+        seen = SeenBlobs(etags={name: etag for name, etag in before.etags.items() if name in found})
+        self._seen.put(schedule.id, seen)
         for name, etag in found.items():
-            if before.etags.get(name) != etag:
+            if seen.etags.get(name) != etag:
+                # Noted before the run is started, as above, and the others only when it is their turn.
+                seen.etags[name] = etag
+                self._seen.put(schedule.id, seen)
                 path = DataPath(data_store_name=trigger.data_store_name, relative_path=name)
                 parameter = trigger.data_path_parameter_name
                 self._fire(schedule, now, {parameter: path} if parameter else {})
@@ -281,6 +320,7 @@ class ScheduleService:
     def _advance(self, schedule_id: str, until: datetime) -> None:
         def change(kept: ScheduleDocument) -> None:
             kept.seen_until = until
+            kept.anchor = min(kept.anchor, until)
 
         self._schedules.update(schedule_id, change)
 
@@ -299,14 +339,10 @@ class ScheduleService:
         if info is None or not info.experiment_name:
             raise BadRequest("A schedule needs 'PipelineSubmissionInfo' with an 'ExperimentName'.")
         _refuse_expressions(info.parameter_assignments or {})
-        if schedule.pipeline_endpoint_id:
-            self._endpoints.get(schedule.pipeline_endpoint_id)
-        elif not schedule.pipeline_id:
+        if not (schedule.pipeline_endpoint_id or schedule.pipeline_id):
             raise BadRequest("A schedule needs a 'PipelineId' or a 'PipelineEndpointId'.")
-        elif self._pipelines.published(schedule.pipeline_id).entity_status == DISABLED:
-            raise BadRequest("Pipeline is disabled", code="PipelineDisabled")
         if schedule.schedule_type == DATA_STORE:
-            self._check_trigger(schedule)
+            _check_trigger(schedule)
         elif schedule.schedule_type == RECURRENCE:
             if schedule.recurrence is None:
                 raise BadRequest("A schedule of type Recurrence needs a 'Recurrence'.")
@@ -317,13 +353,22 @@ class ScheduleService:
         else:
             raise BadRequest(f"The schedule type {schedule.schedule_type!r} is not Recurrence or DataStore.")
 
-    def _check_trigger(self, schedule: ScheduleDocument) -> None:
-        trigger = schedule.data_store_trigger_info
-        if trigger is None or not trigger.data_store_name:
-            raise BadRequest("A schedule of type DataStore needs 'DataStoreTriggerInfo' with a 'DataStoreName'.")
-        self._datastores.container(trigger.data_store_name)
-        if trigger.polling_interval is not None and trigger.polling_interval < 1:
-            raise BadRequest(f"'PollingInterval' is {trigger.polling_interval}; it must be at least 1 minute.")
+    def _check_references(self, schedule: ScheduleDocument) -> None:
+        if schedule.pipeline_endpoint_id:
+            self._endpoints.get(schedule.pipeline_endpoint_id)
+        elif self._pipelines.published(str(schedule.pipeline_id)).entity_status == DISABLED:
+            raise BadRequest("Pipeline is disabled", code="PipelineDisabled")
+        if schedule.schedule_type == DATA_STORE:
+            assert schedule.data_store_trigger_info is not None
+            self._datastores.container(str(schedule.data_store_trigger_info.data_store_name))
+
+
+def _check_trigger(schedule: ScheduleDocument) -> None:
+    trigger = schedule.data_store_trigger_info
+    if trigger is None or not trigger.data_store_name:
+        raise BadRequest("A schedule of type DataStore needs 'DataStoreTriggerInfo' with a 'DataStoreName'.")
+    if trigger.polling_interval is not None and trigger.polling_interval < 1:
+        raise BadRequest(f"'PollingInterval' is {trigger.polling_interval}; it must be at least 1 minute.")
 
 
 def _refuse_expressions(parameters: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Schedules that get into each other's way; what fires when is judged in the contract tests."""
+"""Schedules that get into each other's way, and restarts; what fires when is judged in the contract tests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_amlbatch.aml.pipelines import PipelineSubmissionInfo
 from airflow_provider_amlbatch.aml.schedules import DataStoreTriggerInfo, Recurrence, ScheduleCreationInfo
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.emulator import Emulator
+from airflow_provider_amlbatch.emulator.errors import NotFound
 from airflow_provider_amlbatch.emulator.services.graph import Graph, ModuleEntity, ModuleNode
 from airflow_provider_amlbatch.emulator.services.pipelines import PipelineCreationInfo
 from airflow_provider_amlbatch.emulator.services.schedules import ScheduleService
@@ -37,10 +38,18 @@ class Bench:
     """A schedule service that starts no runs."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.clock = Clock()
         self.clock.freeze(datetime(2026, 3, 1, 12, tzinfo=UTC))
-        self.emulator = Emulator(StateFolder(folder), self.clock, "https://localhost:1")
         self.runs = Runs()
+        self.open()
+        services = self.emulator
+        module = services.pipelines.create_module(ModuleEntity(name="step"))
+        graph = Graph(module_nodes=[ModuleNode(id="node", module_id=module.id)])
+        self.pipeline_id = services.pipelines.publish(PipelineCreationInfo(name="p", graph=graph)).id
+
+    def open(self) -> None:
+        self.emulator = Emulator(StateFolder(self.folder), self.clock, "https://localhost:1")
         services = self.emulator
         self.service = ScheduleService(
             services.store,
@@ -51,9 +60,34 @@ class Bench:
             services.endpoints,
             self.runs,  # type: ignore[arg-type]
         )
-        module = services.pipelines.create_module(ModuleEntity(name="step"))
-        graph = Graph(module_nodes=[ModuleNode(id="node", module_id=module.id)])
-        self.pipeline_id = services.pipelines.publish(PipelineCreationInfo(name="p", graph=graph)).id
+
+    def restart(self, *, away: timedelta, orderly: bool = True) -> None:
+        """Stop or kill the server, and start it again when time has passed."""
+        if orderly:
+            self.service.pause()
+        self.emulator.store.close()
+        self.clock.shift(away)
+        self.open()
+        self.service.resume()
+
+    def move(self, by: timedelta) -> list[str]:
+        """Move the clock; what was submitted then."""
+        before = len(self.runs.events)
+        self.clock.shift(by)
+        self.service.tick()
+        return self.runs.events[before:]
+
+    def register(self, name: str) -> None:
+        account = self.emulator.identity
+        section = AzureStorage.model_validate(
+            {"accountName": account.account_name, "containerName": name, "accountKey": account.account_key}
+        )
+        given = Datastore(name=name, data_store_type="AzureBlob", azure_storage_section=section)
+        self.emulator.datastores.register(given, create_container=True, skip_validation=False)
+
+    def watching(self, datastore: str) -> str:
+        trigger = DataStoreTriggerInfo(data_store_name=datastore, polling_interval=5)
+        return self.create("watching", schedule_type="DataStore", data_store_trigger_info=trigger)
 
     def create(self, name: str, **more: Any) -> str:
         info = PipelineSubmissionInfo(experiment_name=name)
@@ -74,22 +108,77 @@ def bench(tmp_path: Path) -> Any:
 
 
 def test_a_schedule_whose_datastore_is_gone_does_not_keep_others_from_firing(bench: Bench) -> None:
-    stores = bench.emulator.datastores
-    account = bench.emulator.identity
-    section = AzureStorage.model_validate(
-        {"accountName": account.account_name, "containerName": "extra", "accountKey": account.account_key}
-    )
-    given = Datastore(name="extra", data_store_type="AzureBlob", azure_storage_section=section)
-    stores.register(given, create_container=True, skip_validation=False)
-    watching = bench.create(
-        "watching", schedule_type="DataStore", data_store_trigger_info=DataStoreTriggerInfo(data_store_name="extra")
-    )
+    bench.register("extra")
+    watching = bench.watching("extra")
     bench.hourly("hourly")
-    stores.delete("extra")
-    bench.clock.shift(timedelta(minutes=30))
-    bench.service.tick()
-    assert bench.runs.events == ["fired hourly"]
+    bench.emulator.datastores.delete("extra")
+    assert bench.move(timedelta(minutes=30)) == ["fired hourly"]
     assert "extra" in str(bench.service.get(watching).last_error)  # type: ignore[attr-defined]
+
+
+def test_a_schedule_whose_datastore_is_gone_can_be_disabled_but_not_enabled(bench: Bench) -> None:
+    bench.register("extra")
+    given = bench.service.get(bench.watching("extra"))
+    bench.emulator.datastores.delete("extra")
+    disabled = given.model_copy(update={"entity_status": "Disabled"})
+    assert bench.service.update(given.id, disabled).entity_status == "Disabled"
+    with pytest.raises(NotFound, match="extra"):
+        bench.service.update(given.id, given)
+
+
+def test_a_firing_that_fails_takes_no_other_along_and_is_not_repeated(bench: Bench) -> None:
+    bench.register("extra")
+    bench.watching("extra")
+    bench.hourly("hourly")
+    for name in ("a", "b", "c"):
+        bench.emulator.blobs.put("extra", name, [b"1"])
+
+    def fail() -> None:
+        bench.runs.meanwhile = None
+        raise OSError(28, "No space left on device")
+
+    bench.runs.meanwhile = fail
+    assert bench.move(timedelta(minutes=5)) == ["fired watching", "fired hourly"]
+    assert bench.move(timedelta(minutes=5)) == ["fired watching", "fired watching"]
+    assert bench.move(timedelta(minutes=5)) == []
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_restart_of_a_few_seconds_loses_no_firing(bench: Bench, orderly: bool) -> None:
+    bench.hourly("hourly")
+    bench.move(timedelta(0))
+    bench.move(timedelta(minutes=59, seconds=55))
+    bench.restart(away=timedelta(seconds=10), orderly=orderly)
+    assert bench.move(timedelta(0)) == ["fired hourly"]
+    assert bench.move(timedelta(0)) == []
+
+
+def test_what_an_absence_of_hours_missed_does_not_fire(bench: Bench) -> None:
+    bench.hourly("hourly")
+    bench.move(timedelta(0))
+    bench.restart(away=timedelta(hours=3, minutes=30))
+    assert bench.move(timedelta(0)) == []
+    assert bench.move(timedelta(minutes=30)) == ["fired hourly"]
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_schedules_go_on_when_the_clock_was_moved_back_and_have_no_second_first_run(
+    bench: Bench, restarted: bool
+) -> None:
+    bench.register("extra")
+    bench.clock.shift(timedelta(days=30))
+    bench.hourly("hourly")
+    bench.watching("extra")
+    assert bench.move(timedelta(0)) == ["fired hourly"]  # the first run comes with the schedule
+    if restarted:
+        bench.restart(away=timedelta(days=-30))
+    else:
+        bench.clock.shift(timedelta(days=-30))
+    assert bench.move(timedelta(0)) == []
+    bench.emulator.blobs.put("extra", "new", [b"1"])
+    assert bench.move(timedelta(minutes=5)) == ["fired watching"]
+    assert bench.move(timedelta(minutes=54)) == []
+    assert bench.move(timedelta(minutes=1)) == ["fired hourly"]
 
 
 def test_a_schedule_does_not_fire_after_its_disabling_was_answered(bench: Bench) -> None:
