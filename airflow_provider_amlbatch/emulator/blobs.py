@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from airflow_provider_amlbatch.emulator.store import Store
 #: The longest file name, in bytes, that common file systems take.
 _LONGEST_PART = 255
 
+#: How long blocks are kept for their list, in seconds; Azure keeps them for a week, too.
+_UNCOMMITTED = 7 * 86400
+
 
 class Said(TypedDict, total=False):
     """What an uploader may say about a blob."""
@@ -34,16 +38,22 @@ class Said(TypedDict, total=False):
     content_md5: str | None
     metadata: dict[str, str] | None
     appendable: bool
+    block_list: str | None
 
 
 class BlobProperties(Camel):
-    """What was said about a blob when it was uploaded; it holds for the content with this etag only."""
+    """What was said about a blob when it was uploaded; it holds for the content with this etag, ``appendable`` longer.
+
+    :param appendable: stays true of an append blob that somebody died appending to.
+    :param block_list: digest of the list of blocks that the blob was made of.
+    """
 
     etag: str
     content_type: str | None = None
     content_md5: str | None = None
     metadata: dict[str, str] = {}
     appendable: bool = False
+    block_list: str | None = None
 
     @property
     def kind(self) -> str:
@@ -107,15 +117,26 @@ class Upload:
         self.path.replace(target)
 
     def append(self, target: Path) -> None:
-        """Add the whole content to the end of a file."""
+        """Add the whole content to the end of a file.
+
+        :raises OSError: if it cannot be written, for example to a full disk; the file is then as it was.
+        """
         self._file.close()
-        with open(self.path, "rb") as source, open(target, "ab") as file:
-            shutil.copyfileobj(source, file)
+        before = target.stat()
+        try:
+            with open(self.path, "rb") as source, open(target, "ab") as file:
+                shutil.copyfileobj(source, file)
+        except OSError:
+            os.truncate(target, before.st_size)
+            os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))  # the etag is made of it
+            raise
 
     def discard(self) -> None:
         """Forget the content, unless it was moved."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:  # what is buffered may not fit on the disk
+            self.path.unlink(missing_ok=True)
 
 
 class BlobStore:
@@ -127,6 +148,7 @@ class BlobStore:
         self._properties = store.collection("blobs", BlobProperties)
         self._root.mkdir(parents=True, exist_ok=True)
         self._staging.mkdir(parents=True, exist_ok=True)
+        self._sweep()
 
     @property
     def containers(self) -> list[str]:
@@ -210,6 +232,7 @@ class BlobStore:
                 content_md5=said.get("content_md5"),
                 metadata=said.get("metadata") or {},
                 appendable=said.get("appendable", False),
+                block_list=said.get("block_list"),
             )
             self._properties.put(f"{blob.container}/{blob.name}", properties)
         else:
@@ -228,7 +251,9 @@ class BlobStore:
     def properties(self, blob: Blob) -> BlobProperties:
         """What was said about the blob at its upload, if its content is still that upload's."""
         said = self._properties.get(f"{blob.container}/{blob.name}")
-        return said if said is not None and said.etag == blob.etag else BlobProperties(etag=blob.etag)
+        if said is None or said.etag != blob.etag:
+            return BlobProperties(etag=blob.etag, appendable=said is not None and said.appendable)
+        return said
 
     def list_blobs(self, container: str, prefix: str = "", *, start_after: str = "") -> Iterator[Blob]:
         """All blobs whose name begins with a prefix, in the order of their names, lazily."""
@@ -268,18 +293,38 @@ class BlobStore:
         file.parent.mkdir(parents=True, exist_ok=True)
         upload.move(file)
 
-    def commit_blocks(self, container: str, name: str, block_ids: list[str], **said: Unpack[Said]) -> Blob:
-        """Make a blob out of staged blocks, in this order.
+    def assemble(self, upload: Upload, container: str, name: str, block_ids: list[str]) -> bool:
+        """Write staged blocks, in this order, into an upload; whether all of them are there."""
+        files = [self._blocks(container, name) / _hex(block_id) for block_id in block_ids]
+        if not all(file.exists() for file in files):
+            return False
+        try:
+            for chunk in _contents(files):
+                upload.write(chunk)
+        except FileNotFoundError:  # somebody else has just committed them
+            return False
+        return True
 
-        :raises BadRequest: if a block was never staged.
-        """
-        folder = self._blocks(container, name)
-        files = [folder / _hex(block_id) for block_id in block_ids]
-        if not all(file.is_file() for file in files):
-            raise BadRequest("The specified block list is invalid: a block was not uploaded.", code="InvalidBlockList")
-        blob = self.put(container, name, _contents(files), **said)
-        shutil.rmtree(folder, ignore_errors=True)
+    def commit(self, upload: Upload, container: str, name: str, block_ids: list[str], **said: Unpack[Said]) -> Blob:
+        """Make a blob of what was assembled of blocks, and forget all that are staged under its name."""
+        blob = self.place(upload, container, name, **said | {"block_list": _digest(block_ids)})
+        shutil.rmtree(self._blocks(container, name), ignore_errors=True)
         return blob
+
+    def is_committed(self, blob: Blob, block_ids: list[str]) -> bool:
+        """Whether a blob was made of these blocks, and none of them was staged again."""
+        folder = self._blocks(blob.container, blob.name)
+        staged = any((folder / _hex(block_id)).exists() for block_id in block_ids)
+        return not staged and self.properties(blob).block_list == _digest(block_ids)
+
+    def _sweep(self) -> None:
+        """Remove what a server that was killed was receiving, and blocks whose list never came."""
+        for entry in self._staging.iterdir():
+            if entry.is_file():
+                entry.unlink()
+        for folder in self._staging.glob("blocks/*/*"):
+            if time.time() - folder.stat().st_mtime > _UNCOMMITTED:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _container(self, name: str) -> Path:
         if not name or "/" in name or name.startswith("."):
@@ -298,6 +343,10 @@ def _move(upload: Upload, target: Path) -> None:
         except FileNotFoundError:
             continue  # the last blob of the folder was deleted, and the folder with it
     raise Conflict(f"The folder of {target.name!r} is deleted as fast as it is made.")
+
+
+def _digest(block_ids: list[str]) -> str:
+    return _hex("\n".join(map(_hex, block_ids)))
 
 
 def _hex(text: str) -> str:

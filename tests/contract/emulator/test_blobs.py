@@ -7,6 +7,7 @@ import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -33,6 +34,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
+from airflow_provider_amlbatch.emulator.faults import Fault
 from airflow_provider_amlbatch.testing import ServedEmulator
 
 NAMES = ["a-b", "a/1", "a/2/x", "a/2/y", "a0", "b/ü 1%.txt", "b/1+1=2&3", "c"]
@@ -360,3 +362,22 @@ def test_nothing_is_left_in_the_staging_folder(container: ContainerClient, emula
     container.get_blob_client("y").commit_block_list(["one"])
     staging = Path(emulator.root) / "staging"
     assert [path for path in staging.rglob("*") if path.is_file() and container.container_name in str(path)] == []
+
+
+def test_an_upload_in_blocks_survives_the_loss_of_its_last_answer(
+    emulator: ServedEmulator, container: ContainerClient
+) -> None:
+    for kind in ("reset_after", "truncate"):
+
+        def arm(request: Any, kind: str = kind) -> None:
+            if "comp=blocklist" in request.http_request.url and request.context.get("retry_count", 0) == 0:
+                emulator.services.faults.arm(Fault(operation="PUT /_blob/.*big", kind=kind), ())
+
+        blob = service(
+            emulator, retry_total=3, initial_backoff=0, increment_base=0, max_single_put_size=1024, max_block_size=1024
+        ).get_blob_client(container.container_name, "big")
+        content = kind.encode() * 1000
+        blob.upload_blob(content, overwrite=True, raw_request_hook=arm, max_concurrency=1)
+        assert blob.download_blob().readall() == content
+        assert emulator.services.faults.report().all_consumed
+    emulator.services.faults.clear()
