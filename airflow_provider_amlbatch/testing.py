@@ -83,17 +83,25 @@ class ServedEmulator:
 
 
 @contextmanager
-def serving(root: Path, clock: Clock | None = None) -> Iterator[ServedEmulator]:
-    """Serve an emulator over a folder for as long as the context lasts."""
+def serving(root: Path, clock: Clock | None = None, *, keep_jobs: bool = False) -> Iterator[ServedEmulator]:
+    """Serve an emulator over a folder for as long as the context lasts.
+
+    :param clock: time as the services see it; by default this machine's.
+    :param keep_jobs: let jobs go on that are running at the end, for a test of a restart; by default they are canceled
+        and waited for.
+    """
     from airflow_provider_amlbatch.emulator.server import running
 
-    with running(root, clock) as (served, services):
+    with running(root, clock, keep_jobs=keep_jobs) as (served, services):
         yield ServedEmulator(served.url, root, served.environment(root), services)
 
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedEmulator]:
-    """One emulator for the whole session. Use :func:`serving` for a test that needs one of its own."""
+    """One emulator for the whole session, whose running jobs are canceled at its end.
+
+    Use :func:`serving` for a test that needs one of its own.
+    """
     with serving(tmp_path_factory.mktemp("emulator")) as served:
         yield served
 

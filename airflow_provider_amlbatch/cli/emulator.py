@@ -24,7 +24,10 @@ port_option = click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port; by default the last one, or any free one."
 )
 host_option = click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on. Only loopback is private."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on: this one, or 0.0.0.0, which lets the network in.",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator.blobs import BlobStore
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.delivery import Delivery
-from airflow_provider_amlbatch.emulator.engine.folder import RunFolder
+from airflow_provider_amlbatch.emulator.engine.folder import RunFolder, end_runs
 from airflow_provider_amlbatch.emulator.errors import Conflict
 from airflow_provider_amlbatch.emulator.faults import Faults, RequestCounts
 from airflow_provider_amlbatch.emulator.services.artifacts import RUN, ArtifactService
@@ -140,6 +139,7 @@ class Emulator:
     def stop(self) -> None:
         """End what runs in the background and let go of the state. Runs in progress go on."""
         self.dispatcher.stop()
+        self.schedules.pause()
         self.store.close()
 
     def locate(self, datastore: str, path: str) -> Path:
@@ -190,19 +190,10 @@ class Emulator:
             raise Conflict(f"{len(going_on)} runs are going on ({names}): wait for their end, or say force.")
         self.stop()
         try:
-            _end(going_on)
+            if not end_runs(going_on, _ENDING_SECONDS):
+                raise Conflict("Canceled runs have not ended yet: ask again.")
             self.folder.empty()
         finally:
             self.identity = self.folder.open()
             self._open()
             self.start()
-
-
-def _end(runs: list[RunFolder]) -> None:
-    for run in runs:
-        run.cancel()
-    deadline = time.monotonic() + _ENDING_SECONDS
-    while any(run.has_controller() for run in runs):
-        if time.monotonic() > deadline:
-            raise Conflict("Canceled runs have not ended yet: ask again.")
-        time.sleep(0.05)

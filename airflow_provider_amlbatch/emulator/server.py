@@ -1,7 +1,7 @@
 """Serving: one process, one state folder, one TLS listener.
 
-``server.json`` tells where the folder is, or was last, served; whether it is served now is told by the lock on
-``server.lock``, which no crash can leave behind.
+``server.json`` tells the port of the last time and, while the folder is served, where and by which process. Whether it
+is served now is told by the lock on ``server.lock``, which no crash can leave behind.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,10 +19,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -31,12 +32,21 @@ from airflow_provider_amlbatch.emulator.app import create_app
 from airflow_provider_amlbatch.emulator.clock import Clock
 from airflow_provider_amlbatch.emulator.connection import BreakableProtocol
 from airflow_provider_amlbatch.emulator.emulator import Emulator
+from airflow_provider_amlbatch.emulator.engine.folder import end_runs, running_folders
 from airflow_provider_amlbatch.emulator.environment import environment
 from airflow_provider_amlbatch.emulator.state import StateFolder
 from airflow_provider_amlbatch.emulator.tls import Certificates
 
+log = logging.getLogger(__name__)
+
 #: Addresses that only this machine can reach.
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+#: Addresses that stand for all of this machine's.
+_ALL = ("0.0.0.0", "::")  # noqa: S104
+
+#: How long jobs may take to end with the context that served them, in seconds.
+_ENDING_SECONDS = 30
 
 HEALTH_PATH = "/_emulator/health"
 
@@ -69,9 +79,11 @@ def serve(
 ) -> None:
     """Serve a folder from this process until it is told to end (SIGINT, SIGTERM).
 
-    :param host: address to listen on; anything but loopback lets the network in, and is said in the log.
+    :param host: address to listen on, of the loopback interface or 0.0.0.0 for all; the latter lets the network in, and
+        is said in the log.
     :param port: 0 takes the port of the last time, or a free one.
-    :raises ServerError: if the folder is served already, or the port is taken.
+    :raises ServerError: if the folder is served already, the port is taken, or clients that ask for ``localhost`` would
+        not reach the address.
     """
     with _claimed(StateFolder(root), host, port) as (folder, listener, url):
         config = _configuration(folder, url, clock, log_level)
@@ -82,9 +94,12 @@ def serve(
 
 
 @contextmanager
-def running(root: Path, clock: Clock | None = None, port: int = 0) -> Iterator[tuple[Served, Emulator]]:
+def running(
+    root: Path, clock: Clock | None = None, port: int = 0, *, keep_jobs: bool = False
+) -> Iterator[tuple[Served, Emulator]]:
     """Serve a folder from a thread of this process for as long as the context lasts.
 
+    :param keep_jobs: let jobs go on that are running at the end; by default they are canceled and waited for.
     :returns: where it is served, and the emulator itself, whose clock and services a test may use directly.
     """
     with _claimed(StateFolder(root), "127.0.0.1", port) as (folder, listener, url):
@@ -101,6 +116,8 @@ def running(root: Path, clock: Clock | None = None, port: int = 0) -> Iterator[t
         finally:
             server.should_exit = True
             thread.join(30)
+            if not keep_jobs and not end_runs(running_folders(folder.runs), _ENDING_SECONDS):
+                log.warning("Jobs in %s were asked to end and are still running.", folder.runs)
 
 
 def start(root: Path, port: int = 0, host: str = "127.0.0.1", timeout: float = 60) -> Served:
@@ -120,9 +137,9 @@ def start(root: Path, port: int = 0, host: str = "127.0.0.1", timeout: float = 6
         return now
     folder.open()
     command = [sys.executable, "-m", __spec__.name, str(root), host, str(port)]
-    with open(folder.server_log, "wb") as log:
+    with open(folder.server_log, "wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=root
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=root
         )
     answering = _wait(lambda: process.poll() is not None or _answers(folder, process.pid), timeout)
     if not answering or process.poll() is not None:
@@ -152,12 +169,13 @@ def stop(root: Path, timeout: float = 30) -> bool:
 
 
 def status(root: Path) -> Served | None:
-    """Where a folder is served now, or None."""
+    """Where a folder is served now, or None, also while a server is about to begin or has just ended."""
     folder = StateFolder(root)
     if not folder.server_lock.exists():
         return None
     with open(folder.server_lock, "a") as lock:
-        return None if _lock(lock) else _last(folder)
+        # Shared, so that two who ask do not take each other for the server.
+        return None if _lock(lock, fcntl.LOCK_SH) else _served(folder)
 
 
 def require(root: Path) -> Served:
@@ -173,35 +191,46 @@ def require(root: Path) -> Served:
 
 @contextmanager
 def _claimed(folder: StateFolder, host: str, port: int) -> Iterator[tuple[StateFolder, socket.socket, str]]:
+    if host not in _ALL and not _is_localhost(host):
+        raise ServerError(
+            f"Clients reach the emulator as localhost, which {host} is not here: listen on 0.0.0.0 instead."
+        )
     folder.open()
     with open(folder.server_lock, "a") as lock:
         # Whoever asks for the status holds the lock for an instant, hence a second try.
-        if not _wait(lambda: _lock(lock), 1):
+        if not _wait(lambda: _lock(lock, fcntl.LOCK_EX), 1):
             raise ServerError(f"{folder.root} is served already, by another process.")
-        with _listen(folder, host, port) as listener:
+        last = _record(folder).get("port", 0)
+        _remember(folder, {"port": last})  # the process of the last time may have been killed, and its id be another's
+        with _listen(host, port or last) as listener:
             bound = int(listener.getsockname()[1])
             # Clients get a name, not an address: the storage suffix makes the host a part after "@".
             url = f"https://localhost:{bound}"
             Certificates(folder.tls).prepare()
-            _remember(folder, Served(url, host, bound, os.getpid()))
-            yield folder, listener, url
+            _remember(folder, asdict(Served(url, host, bound, os.getpid())))
+            try:
+                yield folder, listener, url
+            finally:
+                with suppress(FileNotFoundError):  # somebody removed the folder
+                    _remember(folder, {"port": bound})
 
 
-def _listen(folder: StateFolder, host: str, port: int) -> socket.socket:
-    last = _last(folder)
-    wanted = port or (last.port if last is not None else 0)
+def _is_localhost(host: str) -> bool:
+    known = ("127.0.0.1", "localhost")
+    return host in known or host in {address[0] for *_, address in socket.getaddrinfo("localhost", None)}
+
+
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
     try:
-        listener.bind((host, wanted))
+        listener.bind((host, port))
         listener.listen(512)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise ServerError(
-                f"Port {wanted} of {host} is in use by another program: choose one with --port."
-            ) from None
-        raise ServerError(f"Cannot listen on {host}, port {wanted}: {error.strerror}.") from None
+            raise ServerError(f"Port {port} of {host} is in use by another program: choose one with --port.") from None
+        raise ServerError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from None
     return listener
 
 
@@ -221,29 +250,35 @@ def _configuration(folder: StateFolder, url: str, clock: Clock | None, log_level
     )
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[str], kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _remember(folder: StateFolder, served: Served) -> None:
+def _remember(folder: StateFolder, record: dict[str, Any]) -> None:
     beside = folder.server_file.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(served)))
+    beside.write_text(json.dumps(record))
     beside.replace(folder.server_file)
 
 
-def _last(folder: StateFolder) -> Served | None:
+def _record(folder: StateFolder) -> dict[str, Any]:
     try:
-        return Served(**json.loads(folder.server_file.read_text()))
+        record: dict[str, Any] = json.loads(folder.server_file.read_text())
     except FileNotFoundError:
-        return None
+        return {}
+    return record
+
+
+def _served(folder: StateFolder) -> Served | None:
+    record = _record(folder)
+    return Served(**record) if "pid" in record else None
 
 
 def _answers(folder: StateFolder, pid: int) -> bool:
-    served = _last(folder)
+    served = _served(folder)
     if served is None or served.pid != pid:
         return False
     with requests.Session() as session:

@@ -8,7 +8,7 @@
     snapshots/      unpacked source folders
     runs/           a job folder per pipeline run
     tls/            the certificate authority and the server's certificate
-    server.json     address and process of the server that serves the folder now
+    server.json     port of the last server; address and process of the one that serves the folder now
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class StateFolder:
 
     @property
     def server_file(self) -> Path:
-        """Address and process id of the serving process."""
+        """Address and process id of the serving process, or the port of the last one."""
         return self.root / "server.json"
 
     @property

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,28 +24,33 @@ from airflow_provider_amlbatch.emulator.engine.report import PipelineReport, Pro
 
 #: Seconds between two looks at the request to cancel.
 _TICK = 0.1
-#: Seconds between two reports that differ only in their progress.
-_PROGRESS_INTERVAL = 0.5
+#: Seconds between two reports that differ only in their progress, and between two tries to write one.
+_WRITE_INTERVAL = 0.5
+#: Seconds for which the last report is tried to be written.
+_LAST_WRITE_SECONDS = 60.0
 
 
 class Board:
-    """The report of the run, which several threads update and which is written when it changed."""
+    """The report of the run, which several threads update and which is written when it changed.
+
+    What cannot be written, because the disk is full for example, is tried again: no step ends for it.
+    """
 
     def __init__(self, folder: RunFolder, report: PipelineReport) -> None:
         self._folder = folder
         self._report = report
+        self._written: PipelineReport | None = None
+        self._next_write = 0.0
         self._lock = threading.Lock()
         self._write()
 
     def step(self, step: StepReport) -> None:
-        """Replace the state of a step. Progress alone is written at most every half second."""
+        """Replace the state of a step. Progress alone is left for :meth:`refresh` to write."""
         with self._lock:
             before = self._report.steps[step.run_id]
             if before != step:
                 self._report = self._report.with_step(step)
-            # What was held back is written later, also when nothing more happens.
-            is_due = self._report is not self._written and time.monotonic() >= self._next_write
-            if before.status is not step.status or is_due:
+            if before.status is not step.status:
                 self._write()
 
     def run(self, **changes: object) -> None:
@@ -52,6 +58,25 @@ class Board:
         with self._lock:
             self._report = replace(self._report, **changes)  # type: ignore[arg-type]
             self._write()
+
+    def refresh(self) -> None:
+        """Write what was held back or could not be written, at most every half second."""
+        with self._lock:
+            if self._report is not self._written and time.monotonic() >= self._next_write:
+                self._write()
+
+    def close(self, seconds: float) -> None:
+        """See to it that the report is written.
+
+        :param seconds: how long to try.
+        :raises OSError: if it cannot be written in this time; the run then reads as one that lost its controller.
+        """
+        deadline = time.monotonic() + seconds
+        while self._report is not self._written:
+            if time.monotonic() > deadline:
+                raise OSError(f"The report of the run could not be written for {seconds:g} seconds.")
+            time.sleep(_TICK)
+            self.refresh()
 
     def __getitem__(self, run_id: str) -> StepReport:
         return self._report.steps[run_id]
@@ -62,9 +87,13 @@ class Board:
         return self._report
 
     def _write(self) -> None:
-        self._folder.write_report(self._report)
-        self._written = self._report
-        self._next_write = time.monotonic() + _PROGRESS_INTERVAL
+        self._next_write = time.monotonic() + _WRITE_INTERVAL
+        try:
+            self._folder.write_report(self._report)
+        except OSError as error:
+            _say(f"The report cannot be written and is tried again: {error}")
+        else:
+            self._written = self._report
 
 
 class Controller:
@@ -88,12 +117,14 @@ class Controller:
         while waiting or any(thread.is_alive() for thread in self._threads):
             self._watch_cancel()
             self._watch_failure()
+            self._board.refresh()
             waiting = [step for step in waiting if not self._advance(step)]
             with self._finished:
                 if all(thread.is_alive() for thread in self._threads) or not waiting:
                     self._finished.wait(_TICK)
             self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._board.run(**self._end())
+        self._board.close(_LAST_WRITE_SECONDS)
 
     def _watch_cancel(self) -> None:
         if not self._canceled and (self._terminated.is_set() or self._folder.is_cancel_requested):
@@ -125,19 +156,19 @@ class Controller:
 
     def _execute(self, step: StepJob) -> None:
         started = StepReport(step.run_id, RunStatus.RUNNING, start_time=time.time())
-        self._board.step(started)
 
         def publish(status: RunStatus, progress: Progress | None) -> None:
             self._board.step(replace(started, status=status, progress=progress))
 
         scratch = self._folder.scratch(step.run_id)
         try:
+            self._board.step(started)
             scratch.mkdir(parents=True, exist_ok=True)
             outcome = _executor(step)(Execution(step, scratch, publish, self._stop))
         except StepFailure as failure:
             outcome = Outcome(RunStatus.FAILED, error_code="UserError", error_message=failure.reason)
         except BaseException as error:
-            traceback.print_exc()
+            _say(traceback.format_exc())
             outcome = Outcome(
                 RunStatus.FAILED, error_code="ServiceError", error_message=f"{type(error).__name__}: {error}"
             )
@@ -167,8 +198,22 @@ class Controller:
                 "error_code": failed[0].error_code,
                 "error_message": failed[0].error_message,
             }
+        unfinished = [step for step in self._board.report.steps.values() if not step.status.is_terminal]
+        if unfinished:
+            return {
+                "status": RunStatus.FAILED,
+                "end_time": time.time(),
+                "error_code": "ServiceError",
+                "error_message": f"The step {unfinished[0].run_id} has not been seen to end.",
+            }
         canceled = any(step.status is RunStatus.CANCELED for step in self._board.report.steps.values())
         return {"status": RunStatus.CANCELED if canceled else RunStatus.COMPLETED, "end_time": time.time()}
+
+
+def _say(text: str) -> None:
+    """Write to the controller's own log, which may lie on the full disk that is to be told of."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _executor(step: StepJob) -> Callable[[Execution], Outcome]:
@@ -193,7 +238,7 @@ def main(arguments: list[str]) -> int:
     try:
         Controller(folder, folder.read_job(), terminated).run()
     except BaseException as error:
-        traceback.print_exc()
+        _say(traceback.format_exc())
         folder.write_report(_broken(folder.read_report(), f"{type(error).__name__}: {error}"))
         return 1
     return 0

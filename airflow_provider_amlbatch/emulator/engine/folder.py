@@ -25,6 +25,9 @@ from airflow_provider_amlbatch.emulator.engine.report import PipelineReport, Ste
 
 CONTROLLER = "airflow_provider_amlbatch.emulator.engine.controller"
 
+#: What the reading of a file raises that was not written to its end.
+_UNREADABLE = (ValueError, TypeError, KeyError)
+
 
 class AlreadyLaunchedError(RuntimeError):
     """Raised when a controller was already started for the job folder."""
@@ -86,10 +89,25 @@ class RunFolder:
         # lets go.
         launched = self.lock_file.exists()
         alive = self.has_controller()
-        report = PipelineReport.from_json(json.loads(self.report_file.read_text()))
+        text = self.report_file.read_bytes()
+        ended = self.report_file.stat().st_mtime
+        try:
+            report = PipelineReport.from_json(json.loads(text))
+        except _UNREADABLE:  # the machine lost its power while the file was on its way to the disk
+            if alive:
+                raise
+            return _lost_controller(self._unknown_report(), ended)
         if alive or report.status.is_terminal or not launched:
             return report
-        return _lost_controller(report, ended=self.report_file.stat().st_mtime)
+        return _lost_controller(report, ended)
+
+    def _unknown_report(self) -> PipelineReport:
+        """A report of steps of which is not known how far they came."""
+        try:
+            steps = {step.run_id: StepReport(step.run_id, RunStatus.RUNNING) for step in self.read_job().steps}
+        except (FileNotFoundError, *_UNREADABLE):
+            steps = {}
+        return PipelineReport(self.path.name, RunStatus.RUNNING, steps=steps)
 
     def cancel(self) -> None:
         """Ask for the end of the run."""
@@ -151,12 +169,30 @@ def running_folders(runs: Path) -> list[RunFolder]:
     return [folder for folder in found if folder.has_controller()]
 
 
+def end_runs(folders: list[RunFolder], seconds: float) -> bool:
+    """Ask for the end of runs, and wait for the end of their controllers.
+
+    :returns: whether all have ended within that time.
+    """
+    for folder in folders:
+        folder.cancel()
+    deadline = time.monotonic() + seconds
+    while any(folder.has_controller() for folder in folders):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def _replace(path: Path, text: str, mode: int = 0o644) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "w") as file:
-        file.write(text)
-    beside.replace(path)
+    try:
+        with open(descriptor, "w") as file:
+            file.write(text)
+        beside.replace(path)
+    finally:  # on a full disk, nothing is left of it
+        beside.unlink(missing_ok=True)
 
 
 def _lost_controller(report: PipelineReport, ended: float) -> PipelineReport:

@@ -114,27 +114,38 @@ class Dispatcher:
         used: Counter[str] = Counter()
         waiting: list[QueueEntry] = []
         for entry in self._queue.find():
-            report = self._states.report(entry.run_id)
-            if report is None:
-                self._queue.delete(entry.run_id)
-            elif report.status.is_terminal:
-                self.ended(entry.run_id, report)
-            elif self._states.is_launched(entry.run_id):
-                used.update(entry.nodes)
-            elif self._states.folder(entry.run_id).is_cancel_requested:
-                self.cancel(entry.run_id)  # the server was killed between asking for the end and writing it down
-            else:
-                waiting.append(entry)
+            try:
+                self._look(entry, used, waiting)
+            except Exception:  # one bad run must not stop all others
+                log.exception("The run %s could not be looked at", entry.run_id)
+                used.update(entry.nodes)  # it may be going on
         blocked: set[str] = set()
         for entry in waiting:
             # A cluster serves its queue in order: a small run does not overtake a large one.
             if blocked.isdisjoint(entry.nodes) and all(
                 used[name] + nodes <= self._room(name, nodes) for name, nodes in entry.nodes.items()
             ):
-                self._launch(entry)
-                used.update(entry.nodes)
+                try:
+                    self._launch(entry)
+                except Exception:
+                    log.exception("The run %s could not be launched", entry.run_id)
+                else:
+                    used.update(entry.nodes)
             else:
                 blocked.update(entry.nodes)
+
+    def _look(self, entry: QueueEntry, used: Counter[str], waiting: list[QueueEntry]) -> None:
+        report = self._states.report(entry.run_id)
+        if report is None:
+            self._queue.delete(entry.run_id)
+        elif report.status.is_terminal:
+            self.ended(entry.run_id, report)
+        elif self._states.is_launched(entry.run_id):
+            used.update(entry.nodes)
+        elif self._states.folder(entry.run_id).is_cancel_requested:
+            self.cancel(entry.run_id)  # the server was killed between asking for the end and writing it down
+        else:
+            waiting.append(entry)
 
     def _room(self, name: str, nodes: int) -> int:
         try:

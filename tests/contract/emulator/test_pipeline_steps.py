@@ -244,9 +244,9 @@ report(scores=[lines(run.get_children().__next__(), run.id) for run in runs])
 def test_a_server_that_is_restarted_loses_no_run(
     tmp_path: Any, script: Callable[[ServedEmulator, str], dict[str, Any]]
 ) -> None:
-    with serving(tmp_path) as emulator:
+    with serving(tmp_path, keep_jobs=True) as emulator:
         ids = script(emulator, RESTART)["ids"]
-    with serving(tmp_path):
+    with serving(tmp_path, keep_jobs=True):
         pass
     with serving(tmp_path) as emulator:
         told = script(emulator, AFTERWARDS.format(ids=ids))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from azure.identity import ClientSecretCredential
 
+from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.emulator import server
+from airflow_provider_amlbatch.emulator.engine.folder import end_runs
+from airflow_provider_amlbatch.emulator.engine.job import PipelineJob, StepJob
 from airflow_provider_amlbatch.emulator.environment import config
 from airflow_provider_amlbatch.testing import ServedEmulator, serving
 
@@ -163,6 +169,46 @@ def test_a_port_in_use_and_a_folder_in_use_are_clear_errors(tmp_path: Path) -> N
             server.start(tmp_path / "a", port=port)
     with serving(tmp_path / "b"), pytest.raises(server.ServerError, match="served already"), serving(tmp_path / "b"):
         pass
+
+
+def test_a_process_is_never_taken_for_the_server_whose_id_it_has(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        port = urlsplit(served.url).port
+    file = tmp_path / "server.json"
+    assert json.loads(file.read_text()) == {"port": port}
+    stale = {"url": served.url, "host": "127.0.0.1", "port": port, "pid": os.getppid()}
+    file.write_text(json.dumps(stale))  # as one that was killed leaves it, and its id is another's by now
+    with open(tmp_path / "server.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # somebody else who asks
+        assert server.status(tmp_path) is None
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(server.ServerError, match="in use"):
+        server.serve(tmp_path, port=taken.getsockname()[1])
+    assert json.loads(file.read_text()) == {"port": port}
+    with open(tmp_path / "server.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one that is about to begin
+        assert server.status(tmp_path) is None
+        assert not server.stop(tmp_path)
+
+
+def test_an_address_that_no_client_would_ask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(server.ServerError, match=r"127\.0\.0\.2.*listen on 0\.0\.0\.0"):
+        server.start(tmp_path, host="127.0.0.2", timeout=20)
+    assert server.status(tmp_path) is None
+
+
+@pytest.mark.parametrize("keep_jobs", [False, True])
+def test_running_jobs_end_with_the_context_unless_they_are_kept(tmp_path: Path, keep_jobs: bool) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "sleep.py").write_text("import time; time.sleep(600)")
+    step = StepJob("step", "node", "sleep", str(source), str(tmp_path / "artifacts"), sys.executable, script="sleep.py")
+    with serving(tmp_path / "state", keep_jobs=keep_jobs) as served:
+        folder = served.services.states.folder("sleeper")
+        folder.create(PipelineJob("sleeper", (step,)))
+        folder.launch()
+    assert folder.has_controller() == keep_jobs
+    assert end_runs([folder], 30)
+    assert folder.read_report().status is RunStatus.CANCELED
 
 
 def test_keys_are_for_their_owner_only(emulator: ServedEmulator) -> None:

@@ -107,6 +107,49 @@ def test_a_launched_run_that_is_canceled_reads_so_until_it_has_ended(bench: Benc
     assert bench.states.pipeline("one").status is RunStatus.FAILED  # its controller is gone
 
 
+def test_a_run_whose_report_was_lost_with_the_machines_power_has_failed_and_others_go_on(bench: Bench) -> None:
+    bench.submit("one")
+    bench.submit("two")
+    one = bench.states.folder("one")
+    one.lock_file.touch()  # it was launched
+    one.report_file.write_text("")
+    bench.states.folder("two").cancel()
+    bench.dispatcher.tick()
+    assert bench.finished == ["one"]
+    assert bench.states.pipeline("two").status is RunStatus.CANCELED
+    state = bench.states.pipeline("one")
+    assert (state.status, state.error_code) == (RunStatus.FAILED, "ControllerLost")
+    assert bench.states.step("one", "one-step").status is RunStatus.FAILED
+    one.job_file.write_text("")
+    assert one.read_report().status is RunStatus.FAILED
+
+
+def test_a_run_that_cannot_be_looked_at_now_does_not_stop_others(bench: Bench) -> None:
+    bench.submit("one")
+    bench.submit("two")
+    bench.states.folder("two").cancel()
+    one = bench.states.folder("one")
+    with one._locked():  # its controller lives
+        whole = one.report_file.read_text()
+        one.report_file.write_text("")
+        bench.dispatcher.tick()
+        assert bench.states.pipeline("two").status is RunStatus.CANCELED
+        one.report_file.write_text(whole)
+        assert bench.states.pipeline("one").status is RunStatus.PREPARING
+
+
+def test_a_run_that_cannot_be_launched_does_not_stop_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, capacity=1)
+    for name in ("one", "two"):
+        bench.submit(name)
+        bench.states.folder(name).log_file.mkdir()  # so that nothing is launched for real
+    bench.dispatcher.tick()
+    assert [bench.states.is_launched(name) for name in ("one", "two")] == [True, True]
+    bench.dispatcher.tick()
+    assert bench.finished == ["one", "two"]
+    assert bench.states.pipeline("two").status is RunStatus.FAILED
+
+
 def test_a_step_is_reused_when_nothing_changed_and_it_had_completed(bench: Bench) -> None:
     reuse = ReuseService(bench.store, bench.states)
     inputs = {"arguments": ("--a", {"output": "o"}), "source": "s1", "inputs": {"in": "d1"}}
