@@ -129,12 +129,14 @@ class Reconciler:
             job=self._rules.job,
             complete=self._complete(compared),
         )
-        self._judge(found)
+        # The key of such a duplicate is a bare name, so it may be another input's row.
+        confused = self._same and bool(member(compared.repeated, their_names).any())
+        self._judge(found, confused)
         return Findings(found, drop)
 
-    def _judge(self, found: Reconciliation) -> None:
+    def _judge(self, found: Reconciliation, confused: bool) -> None:
         needed = float(self._rules.require_complete)
-        if found.ambiguous and (needed or (found.duplicates and self._rules.keep != "all")):
+        if (found.ambiguous and needed) or (confused and self._rules.keep not in (None, "all")):
             asked = "require_complete" if needed else f"keep={self._rules.keep!r}"
             raise AmbiguousInputs(f"{asked} needs inputs that can be told apart, but {found.ambiguity()}")
         if self._rules.keep == "error" and found.duplicates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -18,6 +19,8 @@ from airflow_provider_amlbatch.results.errors import BadRow, BadRows, EmptyResul
 from airflow_provider_amlbatch.results.fields import BYTE_ORDER_MARK, cut, first_record
 from airflow_provider_amlbatch.results.format import Layout, ResultFormat, arrow_type
 
+#: How an object with a name in it begins, in JSON or in Python.
+_OBJECT = re.compile(rb"""\{\s*["'}]""")
 #: Bytes of each of the samples: the beginning, the middle and the end of a file.
 SAMPLE_SIZE = 64 << 10
 #: Records of a sample that are looked at to detect a format.
@@ -49,8 +52,8 @@ def detect(sample: bytes) -> ResultFormat:
 
     :raises FormatNotDetected: lines are neither; the message shows them.
     """
-    if sample.startswith(b"{") and all(line.startswith(b"{") for line in sample.splitlines()[:RECORDS]):
-        return _json_lines(sample)
+    if _are_objects(sample.splitlines()[:RECORDS]):
+        return ResultFormat.json_lines()
     lines = sample.decode("utf-8", "replace").splitlines()[:RECORDS]
     bare = [_without_quoted(line) for line in lines]
     if all(": " in line for line in bare):
@@ -136,17 +139,23 @@ def _decoded(column: pa.Array) -> pa.Array:
         return pa.array([value and value.decode("utf-8", "replace") for value in values], pa.string())
 
 
-def _json_lines(sample: bytes) -> ResultFormat:
-    for line in sample.splitlines()[:RECORDS]:
+def _are_objects(lines: Sequence[bytes]) -> bool:
+    """Whether the lines are JSON objects.
+
+    :raises FormatNotDetected: they look like objects of Python; other texts in braces are none of this.
+    """
+    if not all(_OBJECT.match(line) for line in lines):
+        return False
+    for line in lines:
         try:
             json.loads(line)
         except ValueError as error:
             raise FormatNotDetected(
-                "The first lines begin with a brace, but are not one JSON object each: let the script return "
+                "The first lines begin as objects do, but are not one JSON object each: let the script return "
                 "json.dumps(...), or say the format, for example ResultFormat.lines(None, ['prediction']). "
                 f"{error}: {shown(line)[:120]!r}"
             ) from None
-    return ResultFormat.json_lines()
+    return True
 
 
 def _widths(sample: bytes, delimiter: str) -> dict[int, int]:

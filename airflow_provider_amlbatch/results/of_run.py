@@ -52,17 +52,19 @@ class Inputs:
 
     def names(self, session: Session) -> Iterable[str]:
         """List them."""
+        glob = as_glob(self.path)
+        is_wanted = is_file_of(glob)
         doing = f"Listing {self.path or 'everything'} in datastore {self.datastore!r}"
         with own_errors(doing), closing(container_client(session, self.datastore)) as container:
             found = False
-            for glob in (as_glob(self.path), self.path.lstrip("/")):  # what is no folder may be a file
-                is_wanted = is_file_of(glob)
-                for name in container.list_blob_names(name_starts_with=fixed_part(glob)):
-                    if is_wanted(name):
-                        found = True
-                        yield name
-                if found:
-                    return
+            for name in container.list_blob_names(name_starts_with=fixed_part(glob)):
+                if is_wanted(name):
+                    found = True
+                    yield name
+            file = self.path.lstrip("/")
+            # What is no folder may be a file.
+            if not found and glob == f"{file}/**" and container.get_blob_client(file).exists():
+                yield file
 
     def __str__(self) -> str:
         return f"{self.datastore}/{as_glob(self.path)}"

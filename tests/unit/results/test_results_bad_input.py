@@ -309,8 +309,13 @@ def test_json_objects_a_line_are_detected(tmp_path: Path) -> None:
     collected = collect(source, tmp_path / "out.parquet")
     assert collected.format == ResultFormat.json_lines()
     assert pq.read_table(collected.path).to_pylist() == objects
-    with pytest.raises(FormatNotDetected, match="begin with a brace, but are not one JSON object each"):
+    with pytest.raises(FormatNotDetected, match="begin as objects do, but are not one JSON object each"):
         collect(put(tmp_path, "{'file': 'a.csv', 'p': 1}\n"), tmp_path / "out.parquet")
+    keys = collect(put(tmp_path, "{8f3}: 0.5\n{8f4}: 0.6\n"), tmp_path / "out.parquet")
+    assert pq.read_table(keys.path).to_pylist() == [
+        {"name": "{8f3}", "prediction": 0.5},
+        {"name": "{8f4}", "prediction": 0.6},
+    ]
     assert collect(put(tmp_path, "{a: 1\nb: 2\n"), tmp_path / "out.parquet").columns["prediction"] == "int64"
 
 

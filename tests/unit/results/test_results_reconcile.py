@@ -284,6 +284,21 @@ def test_what_needs_inputs_told_apart_fails_where_they_are_not(tmp_path: Path, r
     assert (found.inputs, found.ambiguous, found.dropped, found.complete) == (2, 0, 0, 1.0)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a/x.csv", 1), ("b/x.csv", 2), ("b/x.csv", 2)],
+        [("x.csv", 1), ("c.csv", 2), ("c.csv", 2)],
+    ],
+    ids=["rows with whole paths", "duplicates of another name"],
+)
+def test_duplicates_that_are_nobody_elses_rows_are_dropped(tmp_path: Path, rows: list[tuple[str, int]]) -> None:
+    inputs = ["a/x.csv", "b/x.csv", "d/c.csv"]
+    found = run(tmp_path, rows, Reconcile(inputs, keep="first")).reconciliation
+    assert found is not None
+    assert (found.rows - found.dropped, found.ambiguous) == (2, 1)
+
+
 def test_one_input_that_is_listed_twice_is_one(tmp_path: Path) -> None:
     rules = Reconcile(["d/a.csv", "d/b.csv", "d/a.csv"], keep="first", require_complete=True)
     found = run(tmp_path, [("a.csv", 1), ("b.csv", 2), ("a.csv", 3)], rules).reconciliation
