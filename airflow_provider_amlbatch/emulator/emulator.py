@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ from airflow_provider_amlbatch.emulator.state import StateFolder
 from airflow_provider_amlbatch.emulator.store import Store
 from airflow_provider_amlbatch.emulator.tls import Certificates
 from airflow_provider_amlbatch.emulator.tokens import Tokens
+
+log = logging.getLogger(__name__)
 
 #: How long a reset waits for canceled runs.
 _ENDING_SECONDS = 60
@@ -139,8 +142,12 @@ class Emulator:
     def stop(self) -> None:
         """End what runs in the background and let go of the state. Runs in progress go on."""
         self.dispatcher.stop()
-        self.schedules.pause()
-        self.store.close()
+        try:
+            self.schedules.pause()
+        except Exception:  # such as a full disk, which a reset is to empty
+            log.exception("When schedules were last looked at could not be kept")
+        finally:
+            self.store.close()
 
     def locate(self, datastore: str, path: str) -> Path:
         """The place on this machine of a path on a datastore."""

@@ -173,7 +173,7 @@ def status(root: Path) -> Served | None:
     folder = StateFolder(root)
     if not folder.server_lock.exists():
         return None
-    with open(folder.server_lock, "a") as lock:
+    with open(folder.server_lock, "a+") as lock:
         # Shared, so that two who ask do not take each other for the server.
         return None if _lock(lock, fcntl.LOCK_SH) else _served(folder)
 
@@ -211,7 +211,7 @@ def _claimed(folder: StateFolder, host: str, port: int) -> Iterator[tuple[StateF
             try:
                 yield folder, listener, url
             finally:
-                with suppress(FileNotFoundError):  # somebody removed the folder
+                with suppress(OSError):  # somebody removed the folder, or the disk is full
                     _remember(folder, {"port": bound})
 
 
