@@ -32,9 +32,9 @@ class AzureMLRecurrenceTimetable(Timetable):
     after the DAG's ``start_date`` runs, and dates in file names stay what they were. With ``interval_style`` the
     interval of a run reaches from the slot before to its own slot, and the first slot only opens the first interval.
 
-    With ``catchup=False`` slots that passed while the DAG was paused are dropped, as Azure drops them, instead of the
-    last one running at once. A slot counts as passed when it is older than ``grace``: an hour, so that a short outage
-    of Airflow, or a run that keeps a DAG with ``max_active_runs=1`` beyond its next slot, loses none.
+    With ``catchup=False`` slots that passed while the DAG was paused are dropped, as Azure drops them. A slot counts as
+    passed when it is older than ``grace``, or when a later one is due: a slot is not lost to a short outage of Airflow,
+    or to a run that keeps a DAG with ``max_active_runs=1`` beyond it, and of several late ones the last one runs.
 
     A rule without ``start_time`` counts from the instant at which the schedule was made. Airflow knows no such instant:
     it is ``created`` if that is given, otherwise the DAG's ``start_date`` (the earliest one of its tasks). Give
@@ -51,7 +51,8 @@ class AzureMLRecurrenceTimetable(Timetable):
     :param run_on_create: without ``start_time``, run at once when the DAG is first scheduled, as Azure does when a
         schedule is made; a backfill then begins with a run at its first date. Off by default, because to unpause a DAG
         is not to make a schedule.
-    :param grace: how late a slot may be and still start its run, with ``catchup=False``.
+    :param grace: how late a slot may be and still start its run, with ``catchup=False``. Within that time after a slot,
+        to unpause the DAG starts its run at once.
     :raises ArgumentError: if Azure would refuse the rule, or if the options contradict it.
     """
 
@@ -140,7 +141,7 @@ class AzureMLRecurrenceTimetable(Timetable):
             **{
                 **data,
                 "created": None if created is None else datetime.fromisoformat(created),
-                "grace": timedelta(seconds=data["grace"]),
+                "grace": timedelta(seconds=data.get("grace", GRACE.total_seconds())),
             }
         )
 
