@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
@@ -176,18 +175,19 @@ class AzureMLBatchHook(BaseHook):
         finally:
             watched.cancel()
 
-    def look(self, run_id: str, since: datetime) -> RunOutcome | None:
+    def look(self, run_id: str, patient: bool = True) -> RunOutcome | None:
         """Look once whether a run is over. What may pass is said in the log, and is no answer.
 
-        :param since: when the wait began. A run that was started a moment ago may not be known everywhere yet.
-        :raises NotFoundError: if there is no such run, a quarter of an hour after that.
+        :param patient: whether it may pass that there is no such run: one that was started a moment ago may not be
+            known everywhere yet.
+        :raises NotFoundError: if there is no such run, without patience.
         """
-        from airflow_provider_amlbatch.aml.watcher import HICCUPS, PATIENCE
+        from airflow_provider_amlbatch.aml.watcher import HICCUPS
 
         try:
             return RunOutcome.of(self.get_run(run_id))
         except (NotFoundError, *HICCUPS) as error:
-            if isinstance(error, NotFoundError) and datetime.now(UTC) - since > timedelta(seconds=PATIENCE):
+            if isinstance(error, NotFoundError) and not patient:
                 raise
             self.log.warning("Run %s cannot be read now; it will be tried again. %s", run_id, error)
             return None

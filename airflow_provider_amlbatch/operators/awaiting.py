@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -12,10 +11,10 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_amlbatch.aml.errors import ArgumentError, RunTimeoutError
 from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
-from airflow_provider_amlbatch.hooks.azureml_batch import ON_REUSE, AzureMLBatchHook, OnReuse
+from airflow_provider_amlbatch.hooks.azureml_batch import ON_REUSE, OnReuse
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
-from airflow_provider_amlbatch.operators.killing import StartedRun
-from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, RUN_ID, AzureMLPipelineRunTrigger
+from airflow_provider_amlbatch.operators.killing import StartsRun
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, LASTING, RUN_ID, AzureMLPipelineRunTrigger
 from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from airflow_provider_amlbatch.aml.submission import SubmissionKey
 
 
-class AzureMLRunOperator(BaseOperator):
+class AzureMLRunOperator(StartsRun, BaseOperator):
     """Base of the operators that start a run and may wait for its end.
 
-    A subclass starts the run in :meth:`execute`, after it told ``own_run`` that it will, and hands its id to
+    A subclass starts the run in :meth:`execute`, after it said so to :meth:`about_to_start`, and hands its id to
     :meth:`follow`.
 
     :param azureml_conn_id: connection to the workspace. (templated)
@@ -71,27 +70,22 @@ class AzureMLRunOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_reuse = on_reuse
         self.settle_time = settle_time
-        self.own_run = StartedRun("Run", cancel=cancel_on_kill)
         self._run_id: str | None = None
 
-    @cached_property
-    def hook(self) -> AzureMLBatchHook:
-        """The hook of the connection."""
-        return AzureMLBatchHook(self.azureml_conn_id)
-
-    def follow(self, context: Context, run_id: str) -> str:
+    def follow(self, context: Context, run_id: str, patient: bool = True) -> str:
         """Show the run in Airflow, and wait for it if that is wanted.
 
+        :param patient: whether a run that the service does not know is waited for, too.
         :return: the run id.
         :raises AirflowException: if the task was killed while it started the run.
         """
-        self.own_run.started(self.hook, run_id)
+        self.run_started(run_id)
         self._run_id = run_id
         context["ti"].xcom_push(key=RUN_ID, value=run_id)
         AzureMLRunLink.persist(context, self.hook, run_id)
         if not self.wait_for_completion:
             return run_id
-        outcome = self.hook.look(run_id, context["ti"].start_date)
+        outcome = self.hook.look(run_id, patient)
         if outcome is None and self.deferrable:
             self._defer(context, run_id)
         return self.hook.conclude(outcome or self.hook.wait(run_id, self.poll_interval), self.on_reuse)
@@ -100,7 +94,7 @@ class AzureMLRunOperator(BaseOperator):
         """Go on after a deferral."""
         self._run_id = run_id = str(event["run_id"])
         if event["status"] == DEADLINE_PASSED:
-            outcome = self.hook.look(run_id, context["ti"].start_date)  # it may have ended since the trigger last asked
+            outcome = self.hook.look(run_id)  # it may have ended since the trigger last asked
             if outcome is not None:
                 return self.hook.conclude(outcome, self.on_reuse)
             if self.cancel_on_kill:
@@ -112,12 +106,8 @@ class AzureMLRunOperator(BaseOperator):
             )
         if "error" in event:
             self.log.warning("The triggerer could not go on waiting for run %s: %s", run_id, event["error"])
-            return self.follow(context, run_id)  # looks itself, and meets the error itself if it lasts
+            return self.follow(context, run_id, patient=not event.get(LASTING))  # looks itself
         return self.hook.conclude(RunOutcome.from_json(event), self.on_reuse)
-
-    def on_kill(self) -> None:
-        """Cancel the run, if it was started and still goes on."""
-        self.own_run.kill(self.hook, self.log)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         """Tell OpenLineage, where its provider is installed, what the run was given and where it writes."""

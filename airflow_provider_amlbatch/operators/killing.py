@@ -7,72 +7,74 @@ run may not exist yet, or exist without the task having heard its id.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 
-#: Finds the ids of the runs that a task has started.
-Find = Callable[[AzureMLBatchHook], list[str]]
 
+class StartsRun:
+    """What operators have in common that start a run and cancel it when the task is killed.
 
-class StartedRun:
-    """The run that a task starts.
-
-    :param kind: names it in messages.
-    :param cancel: whether it ends when the task is killed.
+    Its state lies in attributes of the operator, of which Airflow makes a copy for each try.
     """
 
-    def __init__(self, kind: str, *, cancel: bool = True) -> None:
-        self._kind = kind
-        self._cancel = cancel
-        self._find: Find | None = None
-        self._killed = False
+    azureml_conn_id: str
+    log: Any
+    #: Names the run in messages.
+    kind_of_run = "Run"
+    #: Whether it ends when the task is killed.
+    cancel_on_kill = True
+    _killed = False
+    _find_runs: Callable[[AzureMLBatchHook], list[str]] | None = None
 
-    def starting(self, find: Find) -> None:
+    @cached_property
+    def hook(self) -> AzureMLBatchHook:
+        """The hook of the connection."""
+        return AzureMLBatchHook(self.azureml_conn_id)
+
+    def about_to_start(self, find: Callable[[AzureMLBatchHook], list[str]]) -> None:
         """Say how to find the run that is about to be started.
 
         :raises AirflowException: if the task was killed already.
         """
         self._end_if_killed()
-        self._find = find
+        self._find_runs = find
 
-    def started(self, hook: AzureMLBatchHook, run_id: str) -> None:
+    def run_started(self, run_id: str) -> None:
         """Say what its id is.
 
         :raises AirflowException: if the task was killed meanwhile; the run is canceled then, which the kill may not
             have found.
         """
-        self._find = lambda _hook: [run_id]
-        if self._killed and self._cancel:
-            hook.cancel_run(run_id)
+        self._find_runs = lambda _hook: [run_id]
+        if self._killed and self.cancel_on_kill:
+            self.hook.cancel_run(run_id)
         self._end_if_killed()
 
-    def over(self) -> None:
+    def run_over(self) -> None:
         """Say that it has ended."""
-        self._find = None
+        self._find_runs = None
 
-    def kill(self, hook: AzureMLBatchHook, log: Any) -> None:
-        """Cancel the run, if it was started and still goes on. Never raises: the log tells what could not be done.
-
-        :param hook: the task's own, whose connection is used.
-        :param log: the task's logger.
-        """
+    def on_kill(self) -> None:
+        """Cancel the run, if it was started and still goes on."""
         self._killed = True
-        if not self._cancel or self._find is None:
+        if not self.cancel_on_kill or self._find_runs is None:
             return
         from airflow_provider_amlbatch.aml.session import Session
 
         try:
             # A session of its own: the killed code may hold the locks of the other one.
-            own = AzureMLBatchHook(hook.azureml_conn_id, session=Session(hook.settings, attempts=2))
-            for run_id in self._find(own):
-                canceled = own.cancel_run(run_id)
-                log.info("%s %s %s.", self._kind, run_id, "was asked to end" if canceled else "had already ended")
+            hook = AzureMLBatchHook(self.azureml_conn_id, session=Session(self.hook.settings, attempts=2))
+            for run_id in self._find_runs(hook):
+                canceled = hook.cancel_run(run_id)
+                how = "was asked to end" if canceled else "had already ended"
+                self.log.info("%s %s %s.", self.kind_of_run, run_id, how)
         except Exception:
-            log.exception("The task was killed, and its %s could not be canceled.", self._kind.lower())
+            self.log.exception("The task was killed, and its %s could not be canceled.", self.kind_of_run.lower())
 
     def _end_if_killed(self) -> None:
         if self._killed:
-            raise AirflowException(f"The task was killed while it was about to start its {self._kind.lower()}.")
+            raise AirflowException(f"The task was killed while it was about to start its {self.kind_of_run.lower()}.")

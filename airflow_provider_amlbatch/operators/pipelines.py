@@ -138,7 +138,7 @@ class AzureMLInvokePipelineOperator(AzureMLRunOperator):
             runs = find_runs(hook.session, key, self.experiment_name, target.pipeline.id)
             return [run.run_id for run in runs if key.is_on(run)]
 
-        self.own_run.starting(started)
+        self.about_to_start(started)
         submission = submit_once(self.hook.session, target.submission, info, key, target.pipeline.id)
         if submission.adopted:
             self.log.info("Run %s was started by an earlier try of this task; going on with it.", submission.run_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -15,7 +14,7 @@ from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.published_pipeline import AzureMLPipelineLink
 from airflow_provider_amlbatch.operators.awaiting import AzureMLRunOperator, submission_key
-from airflow_provider_amlbatch.operators.killing import StartedRun
+from airflow_provider_amlbatch.operators.killing import StartsRun
 from airflow_provider_amlbatch.sdk.spec import BatchPipeline
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class _Function:
         return f"<function {getattr(self.build, '__qualname__', type(self.build).__qualname__)}>"
 
 
-class AzureMLPublishPipelineOperator(BaseOperator):
+class AzureMLPublishPipelineOperator(StartsRun, BaseOperator):
     """Publish a batch pipeline, once per definition.
 
     The definition and the content of its source folder have a digest, which is kept with the published pipeline. What
@@ -86,6 +85,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
     )
     operator_extra_links = (AzureMLPipelineLink(),)
     ui_color = "#d7ebfa"
+    kind_of_run = "Trial run"
 
     def __init__(
         self,
@@ -114,13 +114,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
         self.always = always
         self.sdk_python = sdk_python
         self.azureml_conn_id = azureml_conn_id
-        self.trial_run = StartedRun("Trial run")
         self._check(_later)
-
-    @cached_property
-    def hook(self) -> AzureMLBatchHook:
-        """The hook of the connection."""
-        return AzureMLBatchHook(self.azureml_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Publish the pipeline, or find it published, and set the endpoint's default."""
@@ -137,10 +131,6 @@ class AzureMLPublishPipelineOperator(BaseOperator):
             "created": published.created,
             "pipeline_endpoint": switched,
         }
-
-    def on_kill(self) -> None:
-        """Cancel the trial run, if there is one."""
-        self.trial_run.kill(self.hook, self.log)
 
     def _check(self, later: Later) -> None:
         """Refuse what could never run. What is not known yet is left to :meth:`execute`."""
@@ -172,9 +162,9 @@ class AzureMLPublishPipelineOperator(BaseOperator):
 
         hook = self.hook
         trial = publishing.trial_of(hook.session, pipeline, hook.declared_interface(pipeline), given)
-        self.trial_run.starting(lambda hook: trial.runs(hook.session))
+        self.about_to_start(lambda hook: trial.runs(hook.session))
         run_id = trial.start(hook.session)
-        self.trial_run.started(hook, run_id)
+        self.run_started(run_id)
         self.log.info("Trial run %s: %s", run_id, hook.run_link(run_id))
         try:
             hook.conclude(hook.wait(run_id, self.poll_interval), on_reuse="warn")
@@ -184,7 +174,7 @@ class AzureMLPublishPipelineOperator(BaseOperator):
                 f"endpoint {endpoint!r} keeps its default version. {error}",
                 run_id=run_id,
             ) from None
-        self.trial_run.over()
+        self.run_over()
 
     def _publish(self) -> Published:
         from airflow_provider_amlbatch.sdk import publishing
@@ -271,7 +261,7 @@ class AzureMLSubmitPipelineOperator(AzureMLRunOperator):
         if found is not None:
             self.log.info("Run %s was started by an earlier try of this task; going on with it.", found.run_id)
             return self.follow(context, found.run_id)
-        self.own_run.starting(ours)
+        self.about_to_start(ours)
         return self.follow(context, self._submit(key))
 
     def _check(self, later: Later) -> None:

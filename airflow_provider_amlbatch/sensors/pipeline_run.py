@@ -22,7 +22,7 @@ from airflow_provider_amlbatch.aml.outcome import RunOutcome
 from airflow_provider_amlbatch.aml.settings import DEFAULT_CONNECTION
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.links.pipeline_run import AzureMLRunLink
-from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, AzureMLPipelineRunTrigger
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, LASTING, AzureMLPipelineRunTrigger
 from airflow_provider_amlbatch.triggers.settling import SETTLE_TIME
 
 if TYPE_CHECKING:
@@ -83,7 +83,13 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the run once. A hiccup of the service is no answer, and no failure either."""
-        outcome = self._look(context)
+        from airflow_provider_amlbatch.aml.watcher import PATIENCE
+
+        ti: Any = context["ti"]
+        # A rescheduled sensor starts anew each time.
+        began = ti.get_first_reschedule_date(context) if self.reschedule else None
+        waited = datetime.now(UTC) - (began or ti.start_date)
+        outcome = self.hook.look(self.run_id, patient=waited.total_seconds() < PATIENCE)
         if outcome is None:
             self._tell_progress()
             return False
@@ -97,7 +103,7 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             return self._wait(context)  # it may have ended since the trigger last asked
         if "error" in event:
             self.log.warning("The triggerer could not go on waiting for run %s: %s", self.run_id, event["error"])
-            return self._wait(context)
+            return self._wait(context, patient=not event.get(LASTING))
         return self._conclude(RunOutcome.from_json(event))
 
     def _tell_progress(self) -> None:
@@ -113,17 +119,11 @@ class AzureMLPipelineRunSensor(BaseSensorOperator):
             self.log.info(line)
             self._told = line
 
-    def _wait(self, context: Context) -> str:
-        outcome = self._look(context)
+    def _wait(self, context: Context, patient: bool = True) -> str:
+        outcome = self.hook.look(self.run_id, patient)
         if outcome is None:
             self._defer(context)
         return self._conclude(outcome)
-
-    def _look(self, context: Context) -> RunOutcome | None:
-        ti: Any = context["ti"]
-        # A rescheduled sensor starts anew each time.
-        began = ti.get_first_reschedule_date(context) if self.reschedule else None
-        return self.hook.look(self.run_id, began or ti.start_date)
 
     def _conclude(self, outcome: RunOutcome) -> str:
         try:

@@ -18,6 +18,8 @@ from airflow_provider_amlbatch.triggers.settling import settle
 RUN_ID = "run_id"
 #: ``status`` of the event that says that the deadline passed.
 DEADLINE_PASSED = "DeadlinePassed"
+#: Key of an event with ``error`` that says whether the run was not known for as long as patience reached.
+LASTING = "lasting"
 #: Airflow 3.3 calls ``on_kill`` itself; before, a canceled trigger has to find out why.
 _AIRFLOW_CALLS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 #: Work for triggers that were killed; an event loop itself keeps no task alive.
@@ -105,7 +107,7 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
         return self._ending
 
     async def _wait(self) -> TriggerEvent:
-        from airflow_provider_amlbatch.aml.errors import AzureMLBatchError
+        from airflow_provider_amlbatch.aml.errors import AzureMLBatchError, NotFoundError
 
         try:
             settings = await AzureMLBatchHook.read_settings(self.azureml_conn_id)
@@ -117,7 +119,8 @@ class AzureMLPipelineRunTrigger(BaseTrigger):
             return TriggerEvent({"run_id": self.run_id, "status": DEADLINE_PASSED})
         except (AzureMLBatchError, AirflowException) as error:
             # Also a connection that Airflow cannot read at this moment, of which it says that it is not defined.
-            return TriggerEvent({"run_id": self.run_id, "status": "error", "error": str(error)})
+            lasting = isinstance(error, NotFoundError)
+            return TriggerEvent({"run_id": self.run_id, "status": "error", "error": str(error), LASTING: lasting})
         if self.ends_task and outcome.succeeded:
             return TaskSuccessEvent(xcoms={"return_value": self.run_id})
         return TriggerEvent(outcome.to_json())

@@ -28,7 +28,7 @@ from airflow_provider_amlbatch.aml.status import RunStatus
 from airflow_provider_amlbatch.hooks.azureml_batch import AzureMLBatchHook
 from airflow_provider_amlbatch.operators.awaiting import AzureMLRunOperator
 from airflow_provider_amlbatch.sensors.pipeline_run import AzureMLPipelineRunSensor
-from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, AzureMLPipelineRunTrigger
+from airflow_provider_amlbatch.triggers.pipeline_run import DEADLINE_PASSED, LASTING, AzureMLPipelineRunTrigger
 from airflow_provider_amlbatch.triggers.settling import settle
 
 COMPLETED, FAILED = RunOutcome("r", RunStatus.COMPLETED), RunOutcome("r", RunStatus.FAILED)
@@ -59,9 +59,8 @@ class Service:
         """Its page."""
         return f"https://studio/{run_id}"
 
-    def look(self, run_id: str, since: datetime) -> RunOutcome | None:
+    def look(self, run_id: str, patient: bool = True) -> RunOutcome | None:
         """Whether it is over."""
-        assert since.tzinfo is not None
         return self._state
 
     def cancel_run(self, run_id: str) -> bool:
@@ -86,7 +85,7 @@ class Starting(AzureMLRunOperator):
     """Starts the run ``r``; ``happen`` is called at a stage: ``looking`` things up, or ``posting``."""
 
     def __init__(self, *, service: Service, happen: Callable[[AzureMLRunOperator, str], None], **options: Any) -> None:
-        super().__init__(deferrable=True, **options)
+        super().__init__(**{"deferrable": True} | options)
         self.hook = cast(Any, service)
         self._happen = happen
         self.started: list[str] = []
@@ -94,7 +93,7 @@ class Starting(AzureMLRunOperator):
     def execute(self, context: Context) -> str:
         """Start it and wait."""
         self._happen(self, "looking")
-        self.own_run.starting(lambda _hook: [])  # the service does not show the run yet
+        self.about_to_start(lambda _hook: [])  # the service does not show the run yet
         self._happen(self, "posting")
         self.started.append("r")
         return self.follow(context, "r")
@@ -121,6 +120,15 @@ def test_a_task_that_is_killed_before_it_submits_starts_nothing() -> None:
     assert (task.started, service.canceled) == ([], [])
 
 
+def test_a_try_that_was_killed_does_not_end_the_next_one_in_the_same_process() -> None:
+    task = starting(Service(COMPLETED), deferrable=False)
+    killed, retried = cast(Starting, task.prepare_for_execution()), cast(Starting, task.prepare_for_execution())
+    killed.on_kill()
+    with pytest.raises(AirflowException, match="killed"):
+        killed.execute(context())
+    assert retried.execute(context()) == "r"
+
+
 @pytest.mark.parametrize("cancel_on_kill", [True, False])
 def test_a_task_that_is_killed_while_it_submits_cancels_what_it_started(cancel_on_kill: bool) -> None:
     service = Service(None)
@@ -137,7 +145,7 @@ def test_a_look_that_fails_for_a_moment_is_no_answer_and_the_wait_goes_on() -> N
         def send(self, call: object) -> Any:
             raise UNAVAILABLE
 
-    assert AzureMLBatchHook(session=cast(Any, Failing())).look("r", datetime(2020, 1, 1, tzinfo=UTC)) is None
+    assert AzureMLBatchHook(session=cast(Any, Failing())).look("r", patient=False) is None
     with pytest.raises(TaskDeferred):
         starting(Service(None)).execute(context())
 
@@ -156,12 +164,16 @@ def test_a_run_that_does_not_exist_is_waited_for_a_quarter_of_an_hour(deferrable
     waiting.hook.run_link = lambda run_id: run_id  # type: ignore[method-assign]
     young, old = context(0.24), context(0.26)
     error = {"run_id": "r", "status": "error", "error": "There is no run 'r'."}
-    if deferrable:
+    if deferrable:  # there, the trigger has the patience
         for wait in (lambda: waiting.execute(young), lambda: waiting.execute_complete(young, error)):
             with pytest.raises(TaskDeferred):
                 wait()
+        lasting = {**error, LASTING: True}
         with pytest.raises(NotFoundError, match="no run 'r'"):
-            waiting.execute_complete(old, error)
+            waiting.execute_complete(young, lasting)
+        started = starting(cast(Any, waiting.hook))
+        with pytest.raises(NotFoundError, match="no run 'r'"):
+            started.execute_complete(young, lasting)
     else:
         assert not waiting.poke(young)
         with pytest.raises(NotFoundError, match="no run 'r'"):
